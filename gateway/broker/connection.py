@@ -1,0 +1,325 @@
+"""One client's connection: TLS, packets, and what each packet does.
+
+Rules: nothing is answered before CONNECT has been accepted; a malformed packet closes the connection; one client can
+neither grow the gateway's memory beyond one packet and one socket buffer nor make others wait.
+Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, MQTT 3.1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from gateway.broker import wire
+from gateway.broker.sessions import LeafSession
+from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
+from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
+from gateway.hub.messages import Message
+
+if TYPE_CHECKING:
+    from gateway.broker.server import Server
+
+_HANDSHAKE, _WAITING, _OPEN, _CLOSED = range(4)
+#: largest answer that a peer who does not read may leave unsent before we stop reading from it
+_WRITE_LIMIT: Final = 65_536
+#: seconds that a peer gets to read our last words
+_LINGER: Final = 5.0
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection from accept to close."""
+
+    __slots__ = (
+        "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted", "address",
+        "channel", "deadline", "limit", "pending",
+    )  # fmt: skip
+    _transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._state = _HANDSHAKE
+        self._tls: OpenSslSession = server.tls.session()
+        self._session: LeafSession | None = None
+        self._connect: Connect | None = None
+        self._partial: bytearray | None = None  # the beginning of a packet whose rest has not arrived
+        self._wanted = 2  # bytes that must be there before parsing goes on
+        self._heard = False
+        self.pending: list[bytes] = []  # packets to be sent with the next flush
+        self.limit = server.settings.connect_timeout  # seconds of silence after which the connection ends
+        self.deadline = server.clock.monotonic() + self.limit
+        self.channel = server.next_channel()  # eight hex digits that the log names the connection by
+        self.address = ("", 0)
+
+    @property
+    def peer(self) -> str:
+        """Where the connection comes from, as address:port."""
+        return f"{self.address[0]}:{self.address[1]}"
+
+    @property
+    def client_id(self) -> str | None:
+        """The client id, once CONNECT has been read."""
+        return self._connect.client_id if self._connect else None
+
+    # -- transport ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start: the peer has until the CONNECT deadline."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_LIMIT)
+        self.address = transport.get_extra_info("peername")[:2]
+        self._server.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone; a reset is a closed channel to the product as well."""
+        self._gone()
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: stop reading from it until it does."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to put incoming bytes; they are consumed before the next read, so all connections share it."""
+        return self._server.read_buffer
+
+    def eof_received(self) -> None:
+        """The peer will send nothing more, and so the connection ends."""
+
+    def buffer_updated(self, count: int) -> None:
+        """Bytes have arrived."""
+        if self._state == _CLOSED:
+            return
+        self._heard = True
+        try:
+            plain = self._tls.receive(self._server.read_buffer[:count])
+        except PeerClosedError:
+            self._gone()
+            return
+        except TlsFailedError as failure:
+            self._tls_failed(failure)
+            return
+        if self._state == _HANDSHAKE:
+            self._send_encrypted()
+            if not self._tls.established:
+                return
+            self._state = _WAITING
+        if plain:
+            try:
+                self._feed(plain)
+            except wire.MalformedPacketError as wrong:
+                self._reject(None, f"malformed packet: {wrong}")
+            if self.pending:
+                self.flush()
+
+    def _tls_failed(self, failure: TlsFailedError) -> None:
+        self._send_encrypted()  # the fatal alert, if OpenSSL made one
+        if self._state in (_HANDSHAKE, _WAITING):
+            self._server.report.handshake_failed(self, self._tls.server_name(), failure)
+        self.end(failure.reason)
+
+    def _gone(self) -> None:
+        """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
+        if self._state == _WAITING:
+            silence = TlsFailedError("the client left after the handshake, without CONNECT", None, None)
+            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
+        elif self._state == _HANDSHAKE and self._heard:
+            silence = TlsFailedError("the client left during the handshake", None, None)
+            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
+        self.end("Channel closed.")
+
+    # -- packets --------------------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        if self._partial is not None:
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return
+            data, self._partial = bytes(self._partial), None
+        position, size, largest = 0, len(data), self._server.settings.max_packet_size
+        self._wanted = 2
+        while size - position >= 2 and self._state != _CLOSED:
+            length, start = data[position + 1], position + 2
+            if length > 127:
+                found = wire.read_length(data, position + 1)
+                if found is None:
+                    self._wanted = size - position + 1
+                    break
+                length, start = found
+            end = start + length
+            if end - position > largest:
+                self._reject(None, f"a packet of {end - position} bytes; {largest} is the most")
+                return
+            if end > size:
+                self._wanted = end - position
+                break
+            self._packet(data[position], data, start, end)
+            position = end
+        if self._state != _CLOSED:
+            if position < size:
+                self._partial = bytearray(data[position:])
+            self.deadline = self._server.clock.monotonic() + self.limit
+
+    def _packet(self, header: int, data: bytes, start: int, end: int) -> None:
+        kind = header >> 4
+        if self._state != _OPEN:
+            self._first_packet(header, data[start:end])
+        elif kind == wire.PUBLISH:
+            self._publish(header, data, start, end)
+        elif kind == wire.SUBSCRIBE:
+            self._subscribe(*wire.read_subscribe(header, data[start:end]))
+        elif kind == wire.UNSUBSCRIBE:
+            self._unsubscribe(*wire.read_unsubscribe(header, data[start:end]))
+        elif header == wire.PINGREQ << 4 and start == end:
+            self.pending.append(wire.PINGRESP_PACKET)
+        elif header == wire.DISCONNECT << 4 and start == end:
+            self._connect = None  # an orderly end: the will is not to be sent (3.14.4)
+            self.end("")
+        elif header == wire.PUBACK << 4 and end - start == 2:
+            pass  # the product keeps no copy of what it sent, so there is nothing to release
+        elif kind == wire.CONNECT:
+            raise wire.MalformedPacketError("a second CONNECT")
+        else:
+            raise wire.MalformedPacketError(f"a packet of type {kind} with flags {header & 15:04b}")
+
+    def _first_packet(self, header: int, body: bytes) -> None:
+        if header != wire.CONNECT << 4:
+            raise wire.MalformedPacketError("the first packet is not CONNECT")
+        try:
+            self._connect = connect = wire.read_connect(body)
+        except wire.UnsupportedProtocolError as other:
+            # Another protocol name gets no answer at all, another level gets CONNACK 1.
+            code = None if other.level is None else ConnackCode.UNACCEPTABLE_PROTOCOL
+            self._reject(code, str(other))
+            return
+        facts = self._tls.peer()
+        verdict = self._server.admission.judge(connect, _certificate(facts), self._server.clock.now())
+        if verdict.code is not ConnackCode.ACCEPTED:
+            self._connect = None
+            self._reject(verdict.code, verdict.reason, connect)
+            return
+        self._open(connect, facts)
+
+    def _open(self, connect: Connect, facts: PeerFacts) -> None:
+        server = self._server
+        self._state = _OPEN
+        patience = connect.keep_alive * 1.5 or server.settings.max_keep_alive
+        self.limit = min(patience, server.settings.max_keep_alive)
+        self._session, present, previous = server.sessions.open(connect, self, self.address)
+        self.pending.append(wire.connack(0, session_present=present))
+        server.report.connected(self, connect, facts)
+        if previous is not None:
+            self.flush()  # the newcomer has its CONNACK before the old connection closes
+            previous.displace()
+
+    def _publish(self, header: int, data: bytes, start: int, end: int) -> None:
+        qos = header >> 1 & 3
+        topic_end = start + 2 + (data[start] << 8 | data[start + 1]) if end - start >= 2 else end + 1
+        body = topic_end + 2 if qos else topic_end
+        if body > end or qos == 3:
+            raise wire.MalformedPacketError("a PUBLISH that ends early, or asks for QoS 3")
+        packet_id = data[topic_end:body] if qos else None
+        if packet_id == b"\0\0" or (header & 0x08 and not qos):
+            raise wire.MalformedPacketError("a PUBLISH with packet id 0, or a repeated one of QoS 0")
+        intake = self._server.intake
+        intake.begin()
+        telemetry = self._server.telemetry(self, data[start + 2 : topic_end], header)
+        if telemetry is None:
+            intake.accept(self, packet_id if qos == 1 else None, None)
+        else:
+            device, module, properties, system = telemetry
+            message = Message(device, module, intake.moment, properties, system, data[body:end])
+            intake.accept(self, packet_id if qos == 1 else None, message)
+        if qos == 2:
+            # The product stores the message before it notices that it does not support QoS 2.
+            self.end("QoS 2 is not supported.")
+
+    def _subscribe(self, packet_id: bytes, filters: list[tuple[str, int]]) -> None:
+        assert self._session is not None
+        granted = [self._server.sessions.subscribe(self._session, name, qos) for name, qos in filters]
+        self._server.report.subscribed(self, [name for name, _ in filters])
+        self.pending.append(wire.suback(packet_id, granted))
+
+    def _unsubscribe(self, packet_id: bytes, filters: list[str]) -> None:
+        assert self._session is not None
+        for name in filters:
+            self._server.sessions.unsubscribe(self._session, name)
+        self.pending.append(wire.unsuback(packet_id))
+
+    # -- output and end -------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what is pending, in one TLS record if it fits."""
+        packets, self.pending = self.pending, []
+        if self._state != _CLOSED:
+            self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
+            self._transport.write(self._tls.outgoing())
+
+    def close(self, reason: str) -> None:
+        """End the connection from this side."""
+        self.end(reason)
+
+    def displace(self) -> None:
+        """End the connection because its client id has connected anew; the will is not sent."""
+        assert self.client_id is not None
+        name, self._connect = self.client_id, None
+        self._server.report.displaced(self, name)
+        self.end(f"MultipleConnectionsException: Multiple connections detected for device {name}")
+
+    def expire(self) -> None:
+        """End the connection because its deadline has passed."""
+        if self._state == _OPEN:
+            self.end("Keep Alive timed out.")
+        else:
+            self._reject(None, "Connection timed out on waiting for CONNECT")
+
+    def _reject(self, code: ConnackCode | None, reason: str, connect: Connect | None = None) -> None:
+        """Turn the client away: with a CONNACK before it is connected, by closing afterwards."""
+        if self._state == _OPEN:
+            self.end(reason)
+            return
+        self._server.report.refused(self, connect, code, reason)
+        if code is not None:
+            self.pending.append(wire.connack(code))
+        self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """Close; `reason` says why a session ended, empty after a DISCONNECT."""
+        if self._state == _CLOSED:
+            return
+        if self.pending:
+            self.flush()
+        was_open, self._state = self._state == _OPEN, _CLOSED
+        self._server.connections.discard(self)
+        self._tls.close()
+        self._send_encrypted()
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._server.loop.call_later(_LINGER, self._transport.abort)
+        if was_open:
+            self._end_session(reason)
+
+    def _end_session(self, reason: str) -> None:
+        assert self._session is not None
+        self._server.sessions.close(self._session, self)
+        self._server.report.disconnected(self, str(self._session.client_id), reason)
+        if self._connect is not None and self._connect.will is not None:
+            self._server.send_will(self, self._connect.will)
+
+    def _send_encrypted(self) -> None:
+        if data := self._tls.outgoing():
+            self._transport.write(data)
+
+
+def _certificate(facts: PeerFacts) -> ClientCertificate | None:
+    if not facts.certificates:
+        return None
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - few clients show a certificate
+
+    own = facts.certificates[0]
+    return ClientCertificate(
+        own.public_bytes(Encoding.DER), own.not_valid_before_utc.timestamp(), own.not_valid_after_utc.timestamp()
+    )

@@ -1,0 +1,162 @@
+"""The MQTT/TLS listener and what its connections share."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+from itertools import count
+from typing import Any
+
+from gateway.broker import wire
+from gateway.broker.connection import Connection
+from gateway.broker.intake import Intake
+from gateway.broker.report import Report
+from gateway.broker.sessions import Sessions
+from gateway.broker.tls import TlsContext
+from gateway.clock import Clock
+from gateway.config import Settings
+from gateway.errors import PortError
+from gateway.hub.connect import Admission, Will
+from gateway.hub.messages import Message
+from gateway.hub.topics import TopicError, TwinTopicError, parse_telemetry
+
+_READ_SIZE = 65_536
+_SWEEP_SECONDS = 1.0
+_TOPIC_CACHE = 4_096
+_ADVICE = {
+    errno.EADDRINUSE: "another program has this port: stop it, or take another port (0 means any free one)",
+    errno.EACCES: "ports below 1024 need a privilege: take another port, or allow it (sysctl "
+    "net.ipv4.ip_unprivileged_port_start, or setcap cap_net_bind_service)",
+    errno.EADDRNOTAVAIL: "this machine has no such address: 127.0.0.1 is the default of --bind",
+}
+
+_Telemetry = tuple[str, str | None, str, str]
+
+
+class Server:
+    """Listens, and owns what all connections share: TLS, rules, sessions, intake, clock and voice."""
+
+    def __init__(
+        self,
+        *,
+        tls: TlsContext,
+        admission: Admission,
+        sessions: Sessions,
+        intake: Intake,
+        report: Report,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.tls = tls
+        self.admission = admission
+        self.sessions = sessions
+        self.intake = intake
+        self.report = report
+        self.clock = clock
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.read_buffer = memoryview(bytearray(_READ_SIZE))
+        self._channels = count(1)
+        self._telemetry: dict[bytes, _Telemetry] = {}
+        self._listener: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._unsubscribe = clock.subscribe(self._clock_moved)
+
+    async def listen(self, address: str, port: int, log: logging.Logger) -> int:
+        """Open the listener; returns the port it got. Raises PortError."""
+        try:
+            self._listener = await self.loop.create_server(lambda: Connection(self), address, port, backlog=1024)
+        except (OSError, OverflowError) as wrong:
+            reason = (getattr(wrong, "strerror", None) or str(wrong)).lower()
+            hint = _ADVICE.get(getattr(wrong, "errno", 0) or 0, "check --bind and --mqtt-port")
+            raise PortError(address, port, reason, hint) from None
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        log.info("Initializing TLS endpoint on port %d for MQTT head.", bound)
+        self._schedule_sweep()
+        return bound
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        self._unsubscribe()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        for connection in tuple(self.connections):
+            connection.close("the gateway is stopping")
+        self.intake.commit()
+
+    def next_channel(self) -> str:
+        """The eight hex digits by which the log names the next connection."""
+        return f"{next(self._channels):08x}"
+
+    def sweep(self) -> None:
+        """End connections whose deadline has passed."""
+        now = self.clock.monotonic()
+        for connection in [each for each in self.connections if each.deadline <= now]:
+            connection.expire()
+
+    def telemetry(self, connection: Connection, raw_topic: bytes, header: int) -> _Telemetry | None:
+        """What a PUBLISH to this topic is, ready to be stored; None when it goes nowhere, which has then been told.
+
+        Raises MalformedPacketError for a topic the connection has to end for.
+        """
+        found = self._telemetry.get(raw_topic)
+        if found is None:
+            found = self._read_topic(connection, raw_topic)
+            if found is None:
+                return None
+            if len(self._telemetry) >= _TOPIC_CACHE:
+                self._telemetry.clear()
+            self._telemetry[raw_topic] = found
+        return _with_flags(found, header) if header & 0x09 else found
+
+    def _read_topic(self, connection: Connection, raw_topic: bytes) -> _Telemetry | None:
+        topic = wire.read_topic(raw_topic)
+        try:
+            telemetry = parse_telemetry(topic)
+        except TwinTopicError as wrong:
+            raise wire.MalformedPacketError(str(wrong)) from None
+        except TopicError as wrong:
+            self.report.dropped(connection, topic, str(wrong))
+            return None
+        return (telemetry.device_id, telemetry.module_id, telemetry.properties, telemetry.system_properties)
+
+    def send_will(self, connection: Connection, will: Will) -> None:
+        """Store a will as the telemetry it becomes, marked MessageType=Will."""
+        self.intake.begin()
+        try:
+            telemetry = self.telemetry(connection, will.topic.encode(), 0)
+        except wire.MalformedPacketError as wrong:
+            self.report.dropped(connection, will.topic, str(wrong))
+            return
+        if telemetry is not None:
+            device, module, properties, system = telemetry
+            marked = _with_properties(properties, {"MessageType": "Will"})
+            message = Message(device, module, self.intake.moment, marked, system, will.payload)
+            self.intake.accept(connection, None, message)
+
+    def _schedule_sweep(self) -> None:
+        self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self.sweep()
+        self._schedule_sweep()
+
+    def _clock_moved(self) -> None:
+        self.loop.call_soon_threadsafe(self.sweep)
+
+
+def _with_flags(telemetry: _Telemetry, header: int) -> _Telemetry:
+    """The product turns the flags of a PUBLISH into application properties; nothing is ever retained."""
+    flags = {name: "true" for bit, name in ((0x01, "mqtt-retain"), (0x08, "mqtt-dup")) if header & bit}
+    device, module, properties, system = telemetry
+    return device, module, _with_properties(properties, flags), system
+
+
+def _with_properties(properties: str, further: dict[str, str]) -> str:
+    merged: dict[str, Any] = json.loads(properties) | further
+    return json.dumps(merged, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,229 @@
+"""TLS without a socket: encrypted bytes in, plain bytes out, and back.
+
+Rule: nothing outside this module knows which TLS library does the work. The seam is `TlsSession`: receive, send,
+outgoing, close.
+
+pyOpenSSL over memory BIOs, because the standard library cannot accept any client certificate (the product requests
+one, completes the handshake whatever it is and judges it at CONNECT) and asyncio's own TLS drops the fatal alert.
+Sessions are never resumed: a resumed session no longer has the client's chain.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from gateway.errors import CertificateError
+
+logger = logging.getLogger("leafgate.tls")
+
+_VERSIONS = {
+    "1.0": SSL.TLS1_VERSION,
+    "1.1": SSL.TLS1_1_VERSION,
+    "1.2": SSL.TLS1_2_VERSION,
+    "1.3": SSL.TLS1_3_VERSION,
+}
+_READ_SIZE = 16_384  # one TLS record
+_SSL_MODE_RELEASE_BUFFERS = 0x10  # an idle connection gives its 32 KiB of buffers back
+
+#: alerts by the phrase that ends OpenSSL's reason ("ssl/tls alert bad certificate"), named as RFC 8446 section 6 does
+_ALERTS = {
+    name.replace("_", " "): name
+    for name in (
+        "unexpected_message", "bad_record_mac", "record_overflow", "handshake_failure", "bad_certificate",
+        "unsupported_certificate", "certificate_revoked", "certificate_expired", "certificate_unknown",
+        "illegal_parameter", "unknown_ca", "access_denied", "decode_error", "decrypt_error", "protocol_version",
+        "insufficient_security", "internal_error", "inappropriate_fallback", "user_cancelled", "no_renegotiation",
+        "missing_extension", "unsupported_extension", "unrecognized_name", "bad_certificate_status_response",
+        "unknown_psk_identity", "certificate_required", "no_application_protocol",
+    )
+}  # fmt: skip
+#: OpenSSL's own objections to a ClientHello, and the alert it sends for each
+_OBJECTIONS = {
+    "unsupported protocol": "protocol_version",
+    "no protocols available": "protocol_version",
+    "version too low": "protocol_version",
+    "wrong version number": "protocol_version",
+    "no shared cipher": "handshake_failure",
+    "no suitable signature algorithm": "handshake_failure",
+    "no shared groups": "handshake_failure",
+    "inappropriate fallback": "inappropriate_fallback",
+    "http request": None,
+    "https proxy request": None,
+}
+
+
+class PeerClosedError(Exception):
+    """The peer ended the TLS session in good order."""
+
+
+class TlsFailedError(Exception):
+    """The TLS session broke. `alert` names the fatal alert if there was one, `sent_by` is "client" or "gateway"."""
+
+    def __init__(self, reason: str, alert: str | None, sent_by: str | None) -> None:
+        self.reason = reason
+        self.alert = alert
+        self.sent_by = sent_by
+        super().__init__(reason)
+
+
+class TlsSession(Protocol):
+    """One connection's TLS."""
+
+    established: bool
+
+    def receive(self, data: bytes | memoryview) -> bytes:
+        """Take bytes off the wire; returns what they decrypt to, empty while the handshake lasts.
+
+        Raises PeerClosedError or TlsFailedError; `outgoing` may hold an alert to send even then.
+        """
+
+    def send(self, data: bytes) -> None:
+        """Encrypt `data`."""
+
+    def outgoing(self) -> bytes:
+        """What has to go out on the wire now."""
+
+    def close(self) -> None:
+        """Say close_notify."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """What the handshake told about the peer; `certificates` are as sent, its own first."""
+
+    version: str
+    server_name: str | None
+    certificates: tuple[x509.Certificate, ...]
+
+
+class TlsContext:
+    """The chain, the key and the versions that new connections are served with."""
+
+    def __init__(self, certificates: Sequence[x509.Certificate], key_pem: bytes, versions: Sequence[str]) -> None:
+        if not certificates:
+            raise CertificateError("the chain is empty: there is no server certificate to send")
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        ordered = sorted(versions)
+        context.set_min_proto_version(_VERSIONS[ordered[0]])
+        context.set_max_proto_version(_VERSIONS[ordered[-1]])
+        # Weak keys and hashes are part of what an emulator serves; whether to accept them is the client's decision.
+        context.set_cipher_list(b"ALL:@SECLEVEL=0" if ordered[0] < "1.2" else b"DEFAULT:@SECLEVEL=0")
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(_SSL_MODE_RELEASE_BUFFERS)
+        context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        self._load(context, certificates, key_pem)
+        self._context = context
+
+    def session(self) -> OpenSslSession:
+        """TLS for one new connection."""
+        return OpenSslSession(self._context)
+
+    @staticmethod
+    def _load(context: Any, certificates: Sequence[x509.Certificate], key_pem: bytes) -> None:
+        try:
+            key = load_pem_private_key(key_pem, password=None)
+            context.use_certificate(certificates[0])
+            context.use_privatekey(key)
+            context.check_privatekey()
+            for certificate in certificates[1:]:
+                context.add_extra_chain_cert(certificate)
+        except (SSL.Error, crypto.Error, ValueError, TypeError) as wrong:
+            hint = "the first certificate must be the server's own, and the key must belong to it"
+            raise CertificateError(f"the chain cannot be served: {_reason(wrong)}", hint) from None
+
+
+class OpenSslSession:
+    """TlsSession on pyOpenSSL."""
+
+    __slots__ = ("_ssl", "established")
+
+    def __init__(self, context: Any) -> None:
+        self._ssl = SSL.Connection(context)
+        self._ssl.set_accept_state()
+        self.established = False
+
+    def receive(self, data: bytes | memoryview) -> bytes:
+        """Decrypt; see TlsSession."""
+        ssl = self._ssl
+        try:
+            ssl.bio_write(data)
+            if not self.established:
+                ssl.do_handshake()
+                self.established = True
+            plain = ssl.recv(_READ_SIZE)
+        except SSL.WantReadError:
+            return b""
+        except SSL.ZeroReturnError:
+            raise PeerClosedError from None
+        except SSL.Error as error:
+            raise _failure(error) from None
+        return self._rest(plain)
+
+    def _rest(self, plain: bytes) -> bytes:
+        """`plain` and whatever else is there; a close or an alert behind it is reported by the next receive."""
+        chunks = [plain]
+        try:
+            while True:
+                chunks.append(self._ssl.recv(_READ_SIZE))
+        except SSL.Error:
+            return plain if len(chunks) == 1 else b"".join(chunks)
+
+    def send(self, data: bytes) -> None:
+        """Encrypt; see TlsSession."""
+        self._ssl.send(data)
+
+    def outgoing(self) -> bytes:
+        """What has to go out; see TlsSession."""
+        try:
+            data: bytes = self._ssl.bio_read(_READ_SIZE)
+        except SSL.WantReadError:
+            return b""
+        return data if len(data) < _READ_SIZE else data + self.outgoing()
+
+    def close(self) -> None:
+        """Say close_notify; after a failed handshake there is nobody to say it to."""
+        if self.established:
+            try:
+                self._ssl.shutdown()
+            except SSL.Error:
+                logger.debug("close_notify could not be sent")
+
+    def peer(self) -> PeerFacts:
+        """What the handshake told; see PeerFacts."""
+        ssl = self._ssl
+        own = ssl.get_peer_certificate(as_cryptography=True)
+        # A server's OpenSSL leaves the client's own certificate out of the chain it reports.
+        further = ssl.get_peer_cert_chain(as_cryptography=True) if own is not None else None
+        certificates = () if own is None else (own, *(further or ()))
+        return PeerFacts(ssl.get_protocol_version_name(), self.server_name(), certificates)
+
+    def server_name(self) -> str | None:
+        """The name the client asked for (SNI), as it was spelled."""
+        name = self._ssl.get_servername()
+        return name.decode("ascii", errors="replace") if name else None
+
+
+def _failure(error: SSL.Error) -> TlsFailedError:
+    reason = _reason(error)
+    if " alert " in f" {reason}":
+        return TlsFailedError(reason, _ALERTS.get(reason.rpartition("alert ")[2]), "client")
+    for objection, alert in _OBJECTIONS.items():
+        if objection in reason:
+            return TlsFailedError(reason, alert, "gateway" if alert else None)
+    return TlsFailedError(reason, None, None)
+
+
+def _reason(error: Exception) -> str:
+    """OpenSSL's own words; an error queue is a list of (library, function, reason)."""
+    queue = error.args[0] if error.args else ""
+    if isinstance(queue, list) and queue:
+        return "; ".join(str(entry[-1]) for entry in queue if entry[-1]) or "TLS error"
+    return str(error) or type(error).__name__

@@ -1,0 +1,26 @@
+"""Settings of the emulated Edge Hub, with the product's defaults.
+
+Sources: appsettings_hub.json and doc/EnvironmentVariables.md of Azure/iotedge, MqttAdapter.cs of
+Azure/azure-iot-protocol-gateway.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
+
+
+class Settings(BaseModel):
+    """Limits and timers; every duration is in seconds, every size in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_packet_size: int = Field(default=262_144, gt=0, description="whole PUBLISH packet (MaxInboundMessageSize)")
+    connect_timeout: float = Field(default=60, gt=0, description="from TCP accept to CONNECT (ConnectArrivalTimeout)")
+    max_keep_alive: float = Field(default=600, gt=0, description="cap of 1.5 x keep-alive (MaxKeepAliveTimeout)")
+    token_skew: float = Field(default=300, ge=0, description="how long after its expiry a SAS token still passes")
+    inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
+    durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -1,0 +1,40 @@
+"""What can go wrong in the gateway, said so that a person knows what to do next.
+
+Each error carries a message, a hint and the exit code that the command line gives it.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of all errors of this package; `exit_code` 3 means the gateway could not start or go on."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
+class PortError(GatewayError):
+    """A listener could not be bound."""
+
+    def __init__(self, address: str, port: int, reason: str, hint: str) -> None:
+        self.address = address
+        self.port = port
+        super().__init__(f"cannot listen on {address}:{port}: {reason}", hint)
+
+
+class CertificateError(GatewayError):
+    """The chain or its key cannot be served."""
+
+
+class StoreError(GatewayError):
+    """Messages cannot be stored; none of them has been acknowledged."""
+
+
+class RegistryError(GatewayError):
+    """A device or module cannot be registered as asked."""
+
+    exit_code = 2

@@ -1,0 +1,107 @@
+"""Whether a SAS token is good.
+
+Rule: every rule about tokens lives here; a fault names the rule and never repeats the token.
+Sources: SharedAccessSignature.cs (edge-util) and DeviceScopeTokenAuthenticator.cs in Azure/iotedge.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import unquote
+
+from gateway.hub.identity import Identity
+
+PREFIX = "SharedAccessSignature "
+
+
+class TokenFault(StrEnum):
+    """Why a token is refused, in the words of the product's log line `Error authenticating token for X because ...`."""
+
+    MALFORMED = "the token is not a SharedAccessSignature with sr, sig and se"
+    AUDIENCE = "the audience does not name this device or module"
+    HOST = "the audience host is neither the IoT hub nor this gateway"
+    KEY = "the signature matches neither the primary nor the secondary key"
+    EXPIRED = "the token has expired"
+
+
+@dataclass(frozen=True, slots=True)
+class SasToken:
+    """A parsed token; `resource` is `sr` exactly as sent, which is what was signed."""
+
+    resource: str
+    signature: str
+    expiry_text: str
+    expiry: float
+
+    def __repr__(self) -> str:
+        """The token without its signature."""
+        return f"SasToken(resource={self.resource!r}, expiry={self.expiry_text!r})"
+
+
+def parse_token(text: str) -> SasToken | None:
+    """Read a token; None when it is none.
+
+    It starts with `SharedAccessSignature` and exactly one blank; field names may have any case; skn is ignored.
+    `se` is read as a floating-point number, so a time in milliseconds is simply far in the future.
+    """
+    if not text.startswith(PREFIX) or text[len(PREFIX) :].startswith(" "):
+        return None
+    fields: dict[str, str] = {}
+    for part in text[len(PREFIX) :].split("&"):
+        name, equals, value = part.partition("=")
+        if not equals:
+            return None
+        fields[name.lower()] = value
+    try:
+        expiry = float(fields["se"])
+        token = SasToken(fields["sr"], unquote(fields["sig"]), fields["se"], expiry)
+    except (KeyError, ValueError):
+        return None
+    return token if math.isfinite(expiry) else None
+
+
+def check_token(
+    text: str, identity: Identity, *, keys: Iterable[str], hosts: Collection[str], now: float, skew: float
+) -> TokenFault | None:
+    """Judge a token for `identity`; None means it is good.
+
+    `keys` are base64 device keys, for a module its device's too; `hosts` are lower-case names of the hub and of this
+    gateway; `now` and `skew` are seconds.
+    """
+    token = parse_token(text)
+    if token is None:
+        return TokenFault.MALFORMED
+    audience = unquote(token.resource).split("/")
+    if audience[0].lower() not in hosts:
+        return TokenFault.HOST
+    if not _names(audience[1:], identity):
+        return TokenFault.AUDIENCE
+    if not any(_signed_with(token, key) for key in keys):
+        return TokenFault.KEY
+    if token.expiry + skew < now:
+        return TokenFault.EXPIRED
+    return None
+
+
+def _names(parts: list[str], identity: Identity) -> bool:
+    expected = ["devices", identity.device_id]
+    if identity.module_id is not None:
+        expected += ["modules", identity.module_id]
+    return [part.lower() for part in parts] == [part.lower() for part in expected]
+
+
+def _signed_with(token: SasToken, key: str) -> bool:
+    try:
+        secret = base64.b64decode(key, validate=True)
+        claimed = base64.b64decode(token.signature, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    signed = f"{token.resource}\n{token.expiry_text}".encode()
+    return hmac.compare_digest(hmac.digest(secret, signed, hashlib.sha256), claimed)

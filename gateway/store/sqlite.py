@@ -1,0 +1,110 @@
+"""A store in one SQLite file: write-ahead log, one transaction per batch.
+
+Rule: SQLite is only ever touched here. A batch is whatever arrived in one turn of the event loop, so load itself makes
+the batches; there is no timer and no writer thread. Checkpoints, whose fsync would stall the loop, run in a background
+thread; the automatic one is only the fallback when that thread cannot keep up.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.errors import StoreError
+from gateway.hub.messages import Message, StoredMessage
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS message (
+    sequence INTEGER PRIMARY KEY, device_id TEXT NOT NULL, module_id TEXT, enqueued INTEGER NOT NULL,
+    properties TEXT NOT NULL, system_properties TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS forgotten (through INTEGER NOT NULL);
+INSERT INTO forgotten SELECT 0 WHERE NOT EXISTS (SELECT * FROM forgotten);
+"""
+_INSERT = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)"
+_READ = "SELECT * FROM message WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_CHECKPOINT_SECONDS = 0.5
+_FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log
+
+
+class SqliteStore:
+    """Store in `path`; `full` durability adds an fsync per batch, which survives a power cut."""
+
+    def __init__(self, path: Path, *, durability: str = "normal") -> None:
+        self.path = path
+        try:
+            # Made before SQLite opens it, so that nobody else can ever read the messages.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._prepare(durability)
+            self._next = self._first_free()
+        except (OSError, sqlite3.Error) as wrong:
+            hint = "choose another --state folder, or move the file away; it was not changed"
+            raise StoreError(f"cannot use the message store {path}: {wrong}", hint) from None
+        self._stop = threading.Event()
+        self._checkpointer = threading.Thread(target=self._checkpoint, name="leafgate-checkpoint", daemon=True)
+        self._checkpointer.start()
+
+    def _prepare(self, durability: str) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version > _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"it was written by a newer leafgate (schema {version})")
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={'FULL' if durability == 'full' else 'NORMAL'}",
+            f"wal_autocheckpoint={_FALLBACK_CHECKPOINT_PAGES}",
+        ):
+            self._database.execute(f"PRAGMA {pragma}").fetchall()
+        self._database.executescript(_SCHEMA)
+        self._database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+
+    def _first_free(self) -> int:
+        # A number is never used twice, also when everything before it has been forgotten.
+        highest = "SELECT max(through, coalesce((SELECT max(sequence) FROM message), 0)) FROM forgotten"
+        return int(self._database.execute(highest).fetchone()[0]) + 1
+
+    def write(self, messages: Sequence[Message]) -> int:
+        """One transaction; see Store."""
+        first = self._next
+        rows = [(first + offset, *message) for offset, message in enumerate(messages)]
+        try:
+            self._database.execute("BEGIN")
+            self._database.executemany(_INSERT, rows)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as wrong:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise StoreError(f"messages cannot be stored: {wrong}", "make room on the disk of --state") from None
+        self._next = first + len(rows)
+        return first
+
+    def read(self, after: int, limit: int) -> list[StoredMessage]:
+        """Read; see Store."""
+        return [StoredMessage(row[0], Message(*row[1:])) for row in self._database.execute(_READ, (after, limit))]
+
+    def forget(self, through: int) -> None:
+        """Delete; see Store."""
+        self._database.execute("BEGIN")
+        self._database.execute("DELETE FROM message WHERE sequence <= ?", (through,))
+        self._database.execute("UPDATE forgotten SET through = ?", (through,))
+        self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Stop the checkpoints, fold the log into the file and close it."""
+        self._stop.set()
+        self._checkpointer.join()
+        self._database.close()
+
+    def _checkpoint(self) -> None:
+        database = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            while not self._stop.wait(_CHECKPOINT_SECONDS):
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            # The automatic checkpoint in the writer takes over; nothing is lost, only some latency.
+            return
+        finally:
+            database.close()

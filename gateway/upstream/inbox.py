@@ -1,0 +1,96 @@
+"""What arrived upstream, kept in memory for tests and people to read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from gateway.hub.messages import StoredMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One message as a back end reads it; `enqueued_time` is when the gateway took it."""
+
+    sequence: int
+    device_id: str
+    module_id: str | None
+    enqueued_time: datetime
+    properties: Mapping[str, str | None]
+    system_properties: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body read as JSON."""
+        return json.loads(self.body)
+
+
+class Inbox:
+    """The last messages that arrived, at most `limit` of them; `forgotten` counts older ones that had to go.
+
+    Messages are kept as they were stored and turned into Delivered when someone looks.
+    """
+
+    def __init__(self, limit: int = 100_000) -> None:
+        self.limit = limit
+        self.forgotten = 0
+        self._messages: deque[StoredMessage] = deque()
+        self._taken = 0  # how many of the kept messages next_message has already handed out
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def messages(self) -> tuple[Delivered, ...]:
+        """Everything kept, oldest first."""
+        return tuple(map(_delivered, self._messages))
+
+    def deliver(self, messages: list[StoredMessage]) -> None:
+        """Take messages in; the oldest go when there are too many."""
+        self._messages.extend(messages)
+        surplus = len(self._messages) - self.limit
+        for _ in range(surplus):
+            self._messages.popleft()
+        if surplus > 0:
+            self.forgotten += surplus
+            self._taken = max(0, self._taken - surplus)
+        self._arrived.set()
+
+    async def next_message(self, device_id: str | None = None, timeout: float | None = None) -> Delivered:  # noqa: ASYNC109 - part of the public interface
+        """The next message not yet handed out, waiting for it up to `timeout` seconds (TimeoutError).
+
+        With `device_id`, messages of other devices that come before it are passed over.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                for message in islice(self._messages, self._taken, None):
+                    self._taken += 1
+                    if device_id in (None, message.message.device_id):
+                        return _delivered(message)
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def clear(self) -> None:
+        """Forget everything that arrived."""
+        self._messages.clear()
+        self._taken = 0
+
+
+def _delivered(stored: StoredMessage) -> Delivered:
+    message = stored.message
+    return Delivered(
+        sequence=stored.sequence,
+        device_id=message.device_id,
+        module_id=message.module_id,
+        enqueued_time=datetime.fromtimestamp(message.enqueued / 1000, UTC),
+        properties=json.loads(message.properties),
+        system_properties=json.loads(message.system_properties),
+        body=message.body,
+    )
