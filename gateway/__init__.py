@@ -3,6 +3,8 @@
 Start one with `Gateway`, read what arrived in its `upstream.inbox`, watch its `events`.
 """
 
+import logging
+
 from gateway.clock import Clock as Clock
 from gateway.clock import ManualClock as ManualClock
 from gateway.clock import SystemClock as SystemClock
@@ -30,3 +32,6 @@ __all__ = [
     "StoreError",
     "SystemClock",
 ]
+
+# A library stays silent until somebody asks for its log (gateway.logs.log_to).
+logging.getLogger("leafgate").addHandler(logging.NullHandler())

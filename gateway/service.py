@@ -162,7 +162,7 @@ class Gateway:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            self._registry = Registry(self.state / "registry.json" if self._keeps else None)
+            self._registry = Registry(self.state / "registry.jsonl" if self._keeps else None)
         return self._registry
 
     def add_device(self, device_id: str, *, primary_key: str = "", enabled: bool = True) -> Device:

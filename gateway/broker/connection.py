@@ -14,7 +14,6 @@ from gateway.broker import wire
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
 from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
-from gateway.hub.messages import Message
 
 if TYPE_CHECKING:
     from gateway.broker.server import Server
@@ -143,7 +142,9 @@ class Connection(asyncio.BufferedProtocol):
         self._wanted = 2
         while size - position >= 2 and self._state != _CLOSED:
             length, start = data[position + 1], position + 2
-            if length > 127:
+            if length > 127 and size - position > 2 and data[position + 2] < 128:
+                length, start = length & 127 | data[position + 2] << 7, position + 3  # nearly every PUBLISH: inlined
+            elif length > 127:
                 found = wire.read_length(data, position + 1)
                 if found is None:
                     self._wanted = size - position + 1
@@ -224,15 +225,8 @@ class Connection(asyncio.BufferedProtocol):
         packet_id = data[topic_end:body] if qos else None
         if packet_id == b"\0\0" or (header & 0x08 and not qos):
             raise wire.MalformedPacketError("a PUBLISH with packet id 0, or a repeated one of QoS 0")
-        intake = self._server.intake
-        intake.begin()
         telemetry = self._server.telemetry(self, data[start + 2 : topic_end], header)
-        if telemetry is None:
-            intake.accept(self, packet_id if qos == 1 else None, None)
-        else:
-            device, module, properties, system = telemetry
-            message = Message(device, module, intake.moment, properties, system, data[body:end])
-            intake.accept(self, packet_id if qos == 1 else None, message)
+        self._server.intake.accept(self, packet_id if qos == 1 else None, telemetry, data[body:end])
         if qos == 2:
             # The product stores the message before it notices that it does not support QoS 2.
             self.end("QoS 2 is not supported.")

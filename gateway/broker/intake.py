@@ -14,6 +14,7 @@ from typing import Protocol
 
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
+from gateway.hub.topics import Telemetry
 from gateway.store import Store
 
 
@@ -35,7 +36,7 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        forward: Callable[[int, Sequence[Message]], None],
+        forward: Callable[[Sequence[Message]], None],
         now: Callable[[], float],
         log: logging.Logger,
     ) -> None:
@@ -43,26 +44,24 @@ class Intake:
         self._forward = forward
         self._now = now
         self._log = log
+        self._next = store.next_sequence()
         self._messages: list[Message] = []
         self._acknowledge: list[tuple[Sender, bytes | None]] = []
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
-        self.moment = 0  # milliseconds since 1970 UTC at which this turn's messages count as enqueued
+        self._moment = 0  # milliseconds since 1970 UTC at which this turn's messages count as enqueued
 
-    def accept(self, sender: Sender, packet_id: bytes | None, message: Message | None) -> None:
-        """Take a PUBLISH: store `message` unless it is None, then acknowledge `packet_id` unless it is None (QoS 0)."""
-        if message is not None:
-            self._messages.append(message)
-        self._acknowledge.append((sender, packet_id))
-        if not self._scheduled:
-            self.begin()
-
-    def begin(self) -> None:
-        """Start a batch, so that `moment` is right for the messages that are about to be accepted."""
+    def accept(self, sender: Sender, packet_id: bytes | None, telemetry: Telemetry | None, body: bytes) -> None:
+        """Take a PUBLISH: store it unless it means nothing (None), then acknowledge it unless it is QoS 0 (None)."""
         if not self._scheduled:
             self._scheduled = True
-            self.moment = int(self._now() * 1000)
+            self._moment = int(self._now() * 1000)
             self._loop.call_soon(self.commit)
+        if telemetry is not None:
+            device, module, properties, system = telemetry
+            sequence = self._next + len(self._messages)
+            self._messages.append(Message(sequence, device, module, self._moment, properties, system, body))
+        self._acknowledge.append((sender, packet_id))
 
     def commit(self) -> None:
         """Store, acknowledge and forward what has been gathered."""
@@ -70,10 +69,11 @@ class Intake:
         self._messages, self._acknowledge, self._scheduled = [], [], False
         if messages:
             try:
-                first = self._store.write(messages)
+                self._store.write(messages)
             except StoreError as error:
                 self._refuse(acknowledge, error)
                 return
+            self._next += len(messages)
         senders: dict[Sender, None] = {}
         for sender, packet_id in acknowledge:
             if packet_id is not None:
@@ -82,7 +82,7 @@ class Intake:
         for sender in senders:
             sender.flush()
         if messages:
-            self._forward(first, messages)
+            self._forward(messages)
 
     def _refuse(self, acknowledge: list[tuple[Sender, bytes | None]], error: StoreError) -> None:
         self._log.error("%s", error.message)

@@ -19,8 +19,7 @@ from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.errors import PortError
 from gateway.hub.connect import Admission, Will
-from gateway.hub.messages import Message
-from gateway.hub.topics import TopicError, TwinTopicError, parse_telemetry
+from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_telemetry
 
 _READ_SIZE = 65_536
 _SWEEP_SECONDS = 1.0
@@ -31,8 +30,6 @@ _ADVICE = {
     "net.ipv4.ip_unprivileged_port_start, or setcap cap_net_bind_service)",
     errno.EADDRNOTAVAIL: "this machine has no such address: 127.0.0.1 is the default of --bind",
 }
-
-_Telemetry = tuple[str, str | None, str, str]
 
 
 class Server:
@@ -60,7 +57,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         self._channels = count(1)
-        self._telemetry: dict[bytes, _Telemetry] = {}
+        self._telemetry: dict[bytes, Telemetry] = {}
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
@@ -99,7 +96,7 @@ class Server:
         for connection in [each for each in self.connections if each.deadline <= now]:
             connection.expire()
 
-    def telemetry(self, connection: Connection, raw_topic: bytes, header: int) -> _Telemetry | None:
+    def telemetry(self, connection: Connection, raw_topic: bytes, header: int) -> Telemetry | None:
         """What a PUBLISH to this topic is, ready to be stored; None when it goes nowhere, which has then been told.
 
         Raises MalformedPacketError for a topic the connection has to end for.
@@ -114,30 +111,25 @@ class Server:
             self._telemetry[raw_topic] = found
         return _with_flags(found, header) if header & 0x09 else found
 
-    def _read_topic(self, connection: Connection, raw_topic: bytes) -> _Telemetry | None:
+    def _read_topic(self, connection: Connection, raw_topic: bytes) -> Telemetry | None:
         topic = wire.read_topic(raw_topic)
         try:
-            telemetry = parse_telemetry(topic)
+            return parse_telemetry(topic)
         except TwinTopicError as wrong:
             raise wire.MalformedPacketError(str(wrong)) from None
         except TopicError as wrong:
             self.report.dropped(connection, topic, str(wrong))
             return None
-        return (telemetry.device_id, telemetry.module_id, telemetry.properties, telemetry.system_properties)
 
     def send_will(self, connection: Connection, will: Will) -> None:
         """Store a will as the telemetry it becomes, marked MessageType=Will."""
-        self.intake.begin()
         try:
             telemetry = self.telemetry(connection, will.topic.encode(), 0)
         except wire.MalformedPacketError as wrong:
             self.report.dropped(connection, will.topic, str(wrong))
             return
         if telemetry is not None:
-            device, module, properties, system = telemetry
-            marked = _with_properties(properties, {"MessageType": "Will"})
-            message = Message(device, module, self.intake.moment, marked, system, will.payload)
-            self.intake.accept(connection, None, message)
+            self.intake.accept(connection, None, _with_properties(telemetry, {"MessageType": "Will"}), will.payload)
 
     def _schedule_sweep(self) -> None:
         self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep_again)
@@ -150,13 +142,12 @@ class Server:
         self.loop.call_soon_threadsafe(self.sweep)
 
 
-def _with_flags(telemetry: _Telemetry, header: int) -> _Telemetry:
+def _with_flags(telemetry: Telemetry, header: int) -> Telemetry:
     """The product turns the flags of a PUBLISH into application properties; nothing is ever retained."""
     flags = {name: "true" for bit, name in ((0x01, "mqtt-retain"), (0x08, "mqtt-dup")) if header & bit}
-    device, module, properties, system = telemetry
-    return device, module, _with_properties(properties, flags), system
+    return _with_properties(telemetry, flags)
 
 
-def _with_properties(properties: str, further: dict[str, str]) -> str:
-    merged: dict[str, Any] = json.loads(properties) | further
-    return json.dumps(merged, separators=(",", ":"), ensure_ascii=False)
+def _with_properties(telemetry: Telemetry, further: dict[str, str]) -> Telemetry:
+    merged: dict[str, Any] = json.loads(telemetry.properties) | further
+    return telemetry._replace(properties=json.dumps(merged, separators=(",", ":"), ensure_ascii=False))

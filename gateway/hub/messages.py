@@ -8,19 +8,14 @@ from typing import NamedTuple
 class Message(NamedTuple):
     """One message as stored: `enqueued` in milliseconds since 1970 UTC, both property sets as JSON objects in text.
 
-    A tuple, because the data plane makes one per PUBLISH and hands it to SQLite as it is.
+    `sequence` is the number under which the store knows it; numbers grow in the order of acknowledgement and are never
+    used twice. A tuple, because the data plane makes one per PUBLISH and hands it to SQLite as it is.
     """
 
+    sequence: int
     device_id: str
     module_id: str | None
     enqueued: int
     properties: str
     system_properties: str
     body: bytes
-
-
-class StoredMessage(NamedTuple):
-    """A message with the number under which the store knows it; numbers grow in the order of acknowledgement."""
-
-    sequence: int
-    message: Message

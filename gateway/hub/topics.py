@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 _MODULE_EVENTS = re.compile(r"devices/([^/]*)/modules/([^/]*)/messages/events(?:/([^/]*))?/?\Z")
@@ -55,8 +55,7 @@ class TwinTopicError(ValueError):
     """A topic below $iothub/twin/ that asks for nothing there is; the product closes the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
+class Telemetry(NamedTuple):
     """Where a telemetry message comes from and what its property bag says, ready to be stored."""
 
     device_id: str

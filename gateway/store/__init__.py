@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.hub.messages import Message as Message
-from gateway.hub.messages import StoredMessage as StoredMessage
+from gateway.hub.messages import Message
 
 
 class Store(Protocol):
     """A store of messages; all calls come from the gateway's event loop."""
 
-    def write(self, messages: Sequence[Message]) -> int:
-        """Store the messages together; returns the sequence number of the first. Raises StoreError and keeps none."""
+    def next_sequence(self) -> int:
+        """The lowest number that no message has had; whoever writes counts on from here."""
 
-    def read(self, after: int, limit: int) -> list[StoredMessage]:
+    def write(self, messages: Sequence[Message]) -> None:
+        """Store the messages, which are in the order of their numbers, together. Raises StoreError and keeps none."""
+
+    def read(self, after: int, limit: int) -> list[Message]:
         """Up to `limit` messages with a sequence number above `after`, in order."""
 
     def forget(self, through: int) -> None:

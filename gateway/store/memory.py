@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 
-from gateway.hub.messages import Message, StoredMessage
+from gateway.hub.messages import Message
 
 
 class MemoryStore:
@@ -14,25 +14,23 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
-        self._first = 1  # sequence number of the oldest message
 
-    def write(self, messages: Sequence[Message]) -> int:
+    def next_sequence(self) -> int:
+        """A new store starts at 1; see Store."""
+        return self._messages[-1].sequence + 1 if self._messages else 1
+
+    def write(self, messages: Sequence[Message]) -> None:
         """Append; see Store."""
-        first = self._first + len(self._messages)
         self._messages.extend(messages)
-        return first
 
-    def read(self, after: int, limit: int) -> list[StoredMessage]:
+    def read(self, after: int, limit: int) -> list[Message]:
         """Read; see Store."""
-        skip = max(0, after - self._first + 1)
-        waiting = islice(self._messages, skip, skip + limit)
-        return [StoredMessage(self._first + skip + offset, message) for offset, message in enumerate(waiting)]
+        return list(islice(dropwhile(lambda message: message.sequence <= after, self._messages), limit))
 
     def forget(self, through: int) -> None:
         """Drop from the front; see Store."""
-        while self._messages and self._first <= through:
+        while self._messages and self._messages[0].sequence <= through:
             self._messages.popleft()
-            self._first += 1
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.errors import StoreError
-from gateway.hub.messages import Message, StoredMessage
+from gateway.hub.messages import Message
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -40,7 +40,7 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(durability)
-            self._next = self._first_free()
+            self.next_sequence()
         except (OSError, sqlite3.Error) as wrong:
             hint = "choose another --state folder, or move the file away; it was not changed"
             raise StoreError(f"cannot use the message store {path}: {wrong}", hint) from None
@@ -61,29 +61,26 @@ class SqliteStore:
         self._database.executescript(_SCHEMA)
         self._database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
 
-    def _first_free(self) -> int:
+    def next_sequence(self) -> int:
+        """Read from the file; see Store."""
         # A number is never used twice, also when everything before it has been forgotten.
         highest = "SELECT max(through, coalesce((SELECT max(sequence) FROM message), 0)) FROM forgotten"
         return int(self._database.execute(highest).fetchone()[0]) + 1
 
-    def write(self, messages: Sequence[Message]) -> int:
+    def write(self, messages: Sequence[Message]) -> None:
         """One transaction; see Store."""
-        first = self._next
-        rows = [(first + offset, *message) for offset, message in enumerate(messages)]
         try:
             self._database.execute("BEGIN")
-            self._database.executemany(_INSERT, rows)
+            self._database.executemany(_INSERT, messages)
             self._database.execute("COMMIT")
         except sqlite3.Error as wrong:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise StoreError(f"messages cannot be stored: {wrong}", "make room on the disk of --state") from None
-        self._next = first + len(rows)
-        return first
 
-    def read(self, after: int, limit: int) -> list[StoredMessage]:
+    def read(self, after: int, limit: int) -> list[Message]:
         """Read; see Store."""
-        return [StoredMessage(row[0], Message(*row[1:])) for row in self._database.execute(_READ, (after, limit))]
+        return [Message(*row) for row in self._database.execute(_READ, (after, limit))]
 
     def forget(self, through: int) -> None:
         """Delete; see Store."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from gateway.hub.messages import StoredMessage
+from gateway.hub.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Inbox:
     def __init__(self, limit: int = 100_000) -> None:
         self.limit = limit
         self.forgotten = 0
-        self._messages: deque[StoredMessage] = deque()
+        self._messages: deque[Message] = deque()
         self._taken = 0  # how many of the kept messages next_message has already handed out
         self._arrived = asyncio.Event()
 
@@ -52,7 +52,7 @@ class Inbox:
         """Everything kept, oldest first."""
         return tuple(map(_delivered, self._messages))
 
-    def deliver(self, messages: list[StoredMessage]) -> None:
+    def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in; the oldest go when there are too many."""
         self._messages.extend(messages)
         surplus = len(self._messages) - self.limit
@@ -72,7 +72,7 @@ class Inbox:
             while True:
                 for message in islice(self._messages, self._taken, None):
                     self._taken += 1
-                    if device_id in (None, message.message.device_id):
+                    if device_id in (None, message.device_id):
                         return _delivered(message)
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -83,10 +83,9 @@ class Inbox:
         self._taken = 0
 
 
-def _delivered(stored: StoredMessage) -> Delivered:
-    message = stored.message
+def _delivered(message: Message) -> Delivered:
     return Delivered(
-        sequence=stored.sequence,
+        sequence=message.sequence,
         device_id=message.device_id,
         module_id=message.module_id,
         enqueued_time=datetime.fromtimestamp(message.enqueued / 1000, UTC),

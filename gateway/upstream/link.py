@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.hub.messages import Message, StoredMessage
+from gateway.hub.messages import Message
 from gateway.store import Store
 from gateway.upstream.inbox import Inbox
 
@@ -28,15 +28,12 @@ class Link:
         """Forward what waits in the store; returns how many messages that were."""
         count = 0
         while waiting := self._store.read(self._delivered, _READ_BATCH):
-            self._deliver(waiting)
+            self.forward(waiting)
             count += len(waiting)
         return count
 
-    def forward(self, first: int, messages: Sequence[Message]) -> None:
-        """Forward messages that were just stored under `first`, `first` + 1, ..."""
-        self._deliver([StoredMessage(first + offset, message) for offset, message in enumerate(messages)])
-
-    def _deliver(self, messages: list[StoredMessage]) -> None:
+    def forward(self, messages: Sequence[Message]) -> None:
+        """Forward messages that are stored."""
         self._inbox.deliver(messages)
         self._delivered = messages[-1].sequence
         if self._delivered - self._forgotten >= _FORGET_EVERY:

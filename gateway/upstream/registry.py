@@ -14,6 +14,7 @@ import re
 import secrets
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gateway.errors import RegistryError
 from gateway.hub.connect import Credentials
@@ -87,7 +88,7 @@ class Registry:
             raise RegistryError(f"{device_id!r} is not registered")
         for key in gone:
             del self._devices[key]
-        self._save()
+            self._note({"removed": key})
 
     def find(self, identity: Identity) -> Credentials | None:
         """What a CONNECT with this identity is judged by; a module may use its device's keys too."""
@@ -104,24 +105,25 @@ class Registry:
         for key in filter(None, (device.primary_key, device.secondary_key)):
             _check_key(key)
         self._devices[(device.device_id, device.module_id)] = device
-        self._save()
+        self._note({"set": asdict(device)})
 
-    def _save(self) -> None:
-        if self._path is None:
-            return
-        text = json.dumps({"version": 1, "devices": [asdict(device) for device in self._devices.values()]}, indent=1)
-        temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(self._path)
+    def _note(self, change: dict[str, Any]) -> None:
+        """Append a change to the file: one line each, so that registering stays cheap with thousands of devices."""
+        if self._path is not None:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(json.dumps(change) + "\n")
 
     def _load(self, path: Path) -> None:
         try:
-            for entry in json.loads(path.read_text(encoding="utf-8"))["devices"]:
-                device = Device(**(entry | {"thumbprints": tuple(entry["thumbprints"])}))
-                self._devices[(device.device_id, device.module_id)] = device
-        except (OSError, ValueError, KeyError, TypeError) as wrong:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                change = json.loads(line)
+                if "removed" in change:
+                    self._devices.pop((change["removed"][0], change["removed"][1]), None)
+                else:
+                    device = Device(**(change["set"] | {"thumbprints": tuple(change["set"]["thumbprints"])}))
+                    self._devices[(device.device_id, device.module_id)] = device
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as wrong:
             # Only the kind of error: its text may quote the file, and the file holds keys.
             hint = "move the file away to start with an empty registry; it was not changed"
             raise RegistryError(f"cannot read the registry {path}: {type(wrong).__name__}", hint) from None
