@@ -1,1 +1,33 @@
-"""certs"""
+"""Certificates of an IoT Edge gateway: made as each product generation made them, broken on purpose, explained.
+
+    chain = Authority(hostname="gw.factory.test").chain()
+    broken = apply_defects(chain, ["missing-intermediate"])
+
+Knows no gateway, no device and no scenario.
+"""
+
+from certs.authority import Authority
+from certs.chain import Chain, Level, Role, Template
+from certs.errors import CertsError, DeviceCaNameError
+from certs.keys import CachedKeys, FreshKeys, KeySource, PrivateKey, SeededKeys
+from certs.profiles import GENERATIONS
+from certs.x509io import load_certificate, load_certificates, serial_of
+
+__all__ = [
+    "GENERATIONS",
+    "Authority",
+    "CachedKeys",
+    "CertsError",
+    "Chain",
+    "DeviceCaNameError",
+    "FreshKeys",
+    "KeySource",
+    "Level",
+    "PrivateKey",
+    "Role",
+    "SeededKeys",
+    "Template",
+    "load_certificate",
+    "load_certificates",
+    "serial_of",
+]

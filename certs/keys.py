@@ -1,0 +1,161 @@
+"""Where private keys come from: fresh, out of a cache, or derived from a seed.
+
+Rule: a key source is stateless. The same (kind, purpose) asked twice of a cache or of a seed gives the same key,
+in whatever order and in whichever process, so that neither threads nor test workers can change a hierarchy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from certs.errors import CertsError, FileRefusedError
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_CURVES: dict[str, tuple[ec.EllipticCurve, int]] = {
+    # the order of each group (SEC 2), for deriving a private value from a seed
+    "ec": (ec.SECP256R1(), 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551),
+    "ec384": (
+        ec.SECP384R1(),
+        0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+    ),
+    "secp256k1": (ec.SECP256K1(), 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141),
+}
+_BITS = {"rsa2048": 2048, "rsa4096": 4096}
+#: what `--key` may say; `secp256k1` is only what ca-certs.ps1 makes of `ecc`
+KINDS = ("ec", "ec384", "rsa2048", "rsa4096")
+_LEAF_SLOTS = 16  # identity certificates share this many cached keys, so that a cache cannot grow without end
+
+
+class KeySource(Protocol):
+    """Gives a private key for a purpose such as "root" or "server"."""
+
+    def key(self, kind: str, purpose: str) -> PrivateKey:
+        """Return a key of that kind for that purpose."""
+        ...
+
+
+def generate(kind: str) -> PrivateKey:
+    """Make a new key of one of KINDS."""
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind][0])
+    if kind in _BITS:
+        return rsa.generate_private_key(public_exponent=65537, key_size=_BITS[kind])
+    raise CertsError(f"key {kind!r} does not exist", f"one of {', '.join(KINDS)}")
+
+
+def kind_of(key: PrivateKey) -> str:
+    """Return the kind of an existing key, for making another one like it."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "rsa4096" if key.key_size >= 4096 else "rsa2048"
+    return {"secp384r1": "ec384", "secp256k1": "secp256k1"}.get(key.curve.name, "ec")
+
+
+class FreshKeys:
+    """A new random key each time."""
+
+    def key(self, kind: str, purpose: str) -> PrivateKey:
+        """Return a new key; the purpose does not matter."""
+        return generate(kind)
+
+
+class CachedKeys:
+    """Keys kept in a folder outside any repository, one per kind and purpose: for tests and demonstrations only.
+
+    RSA keys cost up to seconds each; a cached one is read in a millisecond. Whoever shares a cache shares the keys.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = default_cache() if directory is None else Path(directory)
+
+    def key(self, kind: str, purpose: str) -> PrivateKey:
+        """Return the kept key, making it when it does not exist yet."""
+        path = self.directory / f"{kind}-{_slot(purpose)}.key.pem"
+        try:
+            return load_key(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return self._make(kind, path)
+
+    def _make(self, kind: str, path: Path) -> PrivateKey:
+        """Write a new key whole or not at all; of two processes that do so at once, both use the winner's."""
+        key = generate(kind)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.directory)  # mkstemp's files are 0600
+            with os.fdopen(handle, "wb") as file:
+                file.write(key_pem(key))
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                if (kept := _readable(path)) is not None:
+                    return kept
+                Path(temporary).replace(path)  # a cut-off file of an earlier crash
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileRefusedError(self.directory, f"the key cache cannot be written ({error.strerror})") from None
+        return key
+
+
+class SeededKeys:
+    """EC keys derived from a seed, the same on every machine. RSA keys cannot be: they come out of a cache."""
+
+    def __init__(self, seed: int, cache: KeySource | None = None) -> None:
+        self.seed = seed
+        self._cache = CachedKeys() if cache is None else cache
+
+    def key(self, kind: str, purpose: str) -> PrivateKey:
+        """Return the seed's key for that purpose."""
+        if kind not in _CURVES:
+            return self._cache.key(kind, purpose)
+        curve, order = _CURVES[kind]
+        return ec.derive_private_key(1 + digest(self.seed, f"key:{kind}:{purpose}") % (order - 1), curve)
+
+
+def digest(seed: int, purpose: str) -> int:
+    """Return 512 bits that follow from the seed and the purpose alone."""
+    return int.from_bytes(hashlib.sha512(f"leafgate:{seed}:{purpose}".encode()).digest(), "big")
+
+
+def default_cache() -> Path:
+    """Return the folder of the key cache: below XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leafgate" / "keys"
+
+
+def load_key(pem: bytes, password: bytes | None = None) -> PrivateKey:
+    """Read a PEM private key; ValueError when it is none of the kinds used here."""
+    try:
+        key = serialization.load_pem_private_key(pem, password)
+    except TypeError as error:  # cryptography's word for a password missing or superfluous
+        raise ValueError(str(error)) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError(f"a key of type {type(key).__name__} is not used by IoT Edge")
+    return key
+
+
+def key_pem(key: PrivateKey, password: bytes | None = None) -> bytes:
+    """Return a key as PKCS #8 PEM, encrypted (AES-256) when a password is given."""
+    protection = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def _readable(path: Path) -> PrivateKey | None:
+    try:
+        return load_key(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _slot(purpose: str) -> str:
+    """Return the file name part of a purpose; all identities ("leaf:...") share a few slots."""
+    if purpose.startswith("leaf:"):
+        return f"leaf-{int(hashlib.sha256(purpose.encode()).hexdigest(), 16) % _LEAF_SLOTS}"
+    return re.sub(r"[^a-z0-9-]+", "-", purpose.lower())
