@@ -96,22 +96,19 @@ def _say(error: Any) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    import click
-
     try:
-        code = _application().main(args=argv, prog_name="leafgate", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as wrong:
-        wrong.show()
-        return wrong.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    return code if isinstance(code, int) else 0
+        _application()(args=argv, prog_name="leafgate")
+    except SystemExit as leave:  # typer reports wrong usage (2) and Ctrl-C (130) by itself
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0
 
 
 def _application() -> Any:
-    """Build the command from the entry-point group `leafgate.commands`: a function is a command, a Typer a group."""
+    """Build the command from the entry-point group `leafgate.commands`.
+
+    A function is a command, with the settings in its attribute `command_settings`; a Typer is a group of commands.
+    A command ends with another exit code than 0 by raising typer.Exit.
+    """
     from importlib.metadata import entry_points
 
     import typer
@@ -139,7 +136,7 @@ def _application() -> Any:
         else:
             settings = getattr(command, "command_settings", {})
             app.command(name=entry.name, **settings)(command)
-    return typer.main.get_command(app)
+    return app
 
 
 def pytest_configure(config: pytest.Config) -> None:
