@@ -8,17 +8,21 @@ Knows no gateway, no device and no scenario.
 
 from certs.authority import Authority
 from certs.chain import Chain, Level, Role, Template
+from certs.defects import DEFECTS, Defect, apply_defects
 from certs.errors import CertsError, DeviceCaNameError
 from certs.keys import CachedKeys, FreshKeys, KeySource, PrivateKey, SeededKeys
 from certs.profiles import GENERATIONS
+from certs.rekey import other_root, same_named_root
 from certs.x509io import load_certificate, load_certificates, serial_of
 
 __all__ = [
+    "DEFECTS",
     "GENERATIONS",
     "Authority",
     "CachedKeys",
     "CertsError",
     "Chain",
+    "Defect",
     "DeviceCaNameError",
     "FreshKeys",
     "KeySource",
@@ -27,7 +31,10 @@ __all__ = [
     "Role",
     "SeededKeys",
     "Template",
+    "apply_defects",
     "load_certificate",
     "load_certificates",
+    "other_root",
+    "same_named_root",
     "serial_of",
 ]

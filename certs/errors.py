@@ -21,7 +21,7 @@ class DeviceCaNameError(CertsError):
         self.device_ca_cn = device_ca_cn
         self.clashes_with = clashes_with
         super().__init__(
-            f"the device CA's common name {device_ca_cn!r} is a name that leaves use for the gateway ({clashes_with!r}); "
+            f"the device CA's common name {device_ca_cn!r} is a name of the gateway ({clashes_with!r}); "
             "IoT Edge's documentation forbids it, because verification can loop between the two",
             f"give the device CA another name, as the convenience scripts do by appending .ca ({clashes_with}.ca); "
             "--allow-cn-loop builds the wrong chain on purpose",

@@ -7,6 +7,7 @@ from certs import Authority, DeviceCaNameError, Role
 
 
 def names(chain):
+    """The common names, server first."""
     return [level.common_name for level in chain.levels]
 
 
