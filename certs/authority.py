@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 from cryptography import x509
 
-from certs import extensions, names
-from certs.chain import Chain, Level, Role, Template
+from certs import names
+from certs.chain import Chain, Level, Role
 from certs.errors import CertsError, DeviceCaNameError, NameRefusedError
+from certs.issuing import issue
 from certs.keys import KINDS, KeySource
 from certs.profiles import MODULE_IDENTITY, SCRIPT_FIRST_SERIAL, CertProfile, Serial
 from certs.profiles import generation as find_generation
@@ -59,7 +60,7 @@ class Authority:
         self._intermediates = intermediates
         self._device_ca_cn = device_ca_cn
         self._values = {
-            "host": self.hostname.lower() if self.generation.lower_case else self.hostname,
+            "host": self.generation.written_name(self.hostname),
             "device": device_id or self.hostname,
             "device_ca": f"{self.hostname}.ca",
             "hub": hub_hostname,
@@ -144,34 +145,18 @@ class Authority:
         role: Role | None = None,
     ) -> Level:
         """Issue one certificate of a profile below `issuer`, or self-signed when there is none."""
-        values = {**self._values, "id": identity}
-        if subject is None:
-            inherit = issuer.template.subject if issuer and profile.inherits_rdns else None
-            subject = names.name(profile.subject.format_map(values), inherit)
-        key = self.workshop.key(self._key or profile.key, purpose)
-        serial = self._serial(profile.serial, purpose, position)
-        template = Template(
-            subject,
-            self._now,
-            self._not_after(profile, issuer),
-            serial,
-            extensions.build(
-                profile,
-                values=values,
-                key=key,
-                issuer=issuer.certificate if issuer else None,
-                own=(subject, serial),
-                ip_san=self._ip_san if profile.role is Role.SERVER else (),
-            ),
+        return issue(
+            profile,
+            values={**self._values, "id": identity},
+            key=self.workshop.key(self._key or profile.key, purpose),
+            serial=self._serial(profile.serial, purpose, position),
+            now=self._now,
+            issuer=issuer,
+            subject=subject,
+            ip_san=self._ip_san,
+            days=self._days if profile.role in _OWNED_BY_USER else None,
+            role=role,
         )
-        return Level.issue(role or profile.role, template, key, issuer.as_signer() if issuer else None)
-
-    def _not_after(self, profile: CertProfile, issuer: Level | None) -> datetime:
-        """Return the end of validity: the profile's, but never after the issuer's (edgelet and aziot-certd do so)."""
-        days = self._days if self._days and profile.role in _OWNED_BY_USER else profile.days
-        own = None if days is None else self._now + timedelta(days=days)
-        ends = [end for end in (own, issuer.template.not_after if issuer else None) if end is not None]
-        return min(ends)
 
     def _serial(self, rule: Serial, purpose: str, position: int) -> int:
         if rule is Serial.ZERO:

@@ -49,6 +49,17 @@ class Template:
     serial: int
     extensions: tuple[tuple[x509.ExtensionType, bool], ...]
 
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> Template:
+        """Read back what a certificate says."""
+        return cls(
+            certificate.subject,
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+            x509io.serial_of(certificate),
+            tuple((one.value, one.critical) for one in certificate.extensions),
+        )
+
     def get(self, kind: type[ExtensionValue]) -> ExtensionValue | None:
         """Return the extension of that type."""
         return next((value for value, _ in self.extensions if isinstance(value, kind)), None)

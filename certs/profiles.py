@@ -79,6 +79,10 @@ class Generation:
     sends_root: bool
     default_key: str | None = None  # None: each profile's own
 
+    def written_name(self, hostname: str) -> str:
+        """Return the configured host name as the daemon writes it into the server certificate."""
+        return hostname.lower() if self.lower_case else hostname
+
 
 _CA_USAGE = ("digital_signature", "crl_sign", "key_cert_sign")
 _SERVER_AUTH = (ExtendedKeyUsageOID.SERVER_AUTH,)

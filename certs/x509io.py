@@ -64,6 +64,11 @@ def public_key_id(certificate: x509.Certificate) -> bytes:
     return certificate.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def key_id(key: PrivateKey) -> bytes:
+    """Return the same for a private key."""
+    return key.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether `issuer` is named as issuer and its key made the signature."""
     try:
