@@ -1,0 +1,110 @@
+"""From what the gateway noticed to the probable cause, in words for the person who has to fix it.
+
+Rule: what can be seen in the served chain is said first; a guess from the client's alert comes second and says
+"probably". The gateway does not know what a client trusts; it supposes the root.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from certs import inspect
+from gateway.events import ConnectionRefused, Event, HandshakeFailed
+from scenarios.probing import CONNACK
+
+if TYPE_CHECKING:
+    from certs import Chain
+    from scenarios.stage import Stage
+
+
+class Cause(NamedTuple):
+    """Why, and what to do about it."""
+
+    why: str
+    fix: str = ""
+
+
+# RFC 8446, section 6.2, as TLS stacks use it when they judge a server certificate: OpenSSL tells unknown_ca, expired
+# and bad_certificate apart; GnuTLS, Go and rustls send bad_certificate and Java certificate_unknown for everything.
+ALERTS = {
+    "unknown_ca": Cause("the client does not trust the root of this chain", "give the client the root certificate"),
+    "bad_certificate": Cause(
+        "the client uses a name that is not in the server certificate, or its clock is behind",
+        "compare GatewayHostName with the gateway's hostname, then the client's clock",
+    ),
+    "certificate_expired": Cause("a certificate has expired by the client's clock", "compare clocks, renew the chain"),
+    "certificate_unknown": Cause(
+        "the client refuses the chain without saying why (Java says this for every reason)",
+        "give the client the root certificate, and compare GatewayHostName with the gateway's hostname",
+    ),
+    "unsupported_certificate": Cause("the client cannot handle a certificate's key or extensions", "try another --key"),
+    "decrypt_error": Cause(
+        "a signature in the chain does not verify for the client", "re-issue what the old CA signed"
+    ),
+    "decode_error": Cause("the client cannot read a certificate (rustls refuses serial number 0)", "re-issue it"),
+    "protocol_version": Cause("client and gateway have no TLS version in common", "see --tls"),
+    "handshake_failure": Cause("client and gateway have no cipher in common", "try another --key or --tls"),
+}
+CODES = {
+    1: Cause("the client does not speak MQTT 3.1.1", "let it use protocol level 4"),
+    3: Cause("the user name is not hub/device/?api-version=...", "build it as the SDKs do"),
+    5: Cause("identity or token are not accepted", "copy the connection string again"),
+}
+NO_ALERT = Cause(
+    "it went away during TLS without a word: its stack judges after the handshake (Node.js, .NET), it does not speak "
+    "TLS at all, or it only looked whether the port is open"
+)
+
+
+def probable(event: Event, chain: Chain) -> Cause | None:
+    """The probable cause of a refusal; None when the event is none."""
+    if isinstance(event, HandshakeFailed):
+        return _of_handshake(event, chain)
+    if isinstance(event, ConnectionRefused):
+        general = CODES.get(event.code or 0, Cause(event.reason))
+        return Cause(event.reason or general.why, general.fix)
+    return None
+
+
+def _of_handshake(event: HandshakeFailed, chain: Chain) -> Cause:
+    if event.sent_by == "gateway":
+        return Cause(event.reason, ALERTS.get(event.alert or "", Cause("")).fix)
+    seen = in_chain(chain, event.server_name)
+    if seen:
+        return seen
+    guess = ALERTS.get(event.alert or "", NO_ALERT)
+    return Cause(f"probably {guess.why}" if event.alert else guess.why, guess.fix)
+
+
+def in_chain(chain: Chain, name: str | None) -> Cause | None:
+    """What is wrong with the served chain for a leaf that trusts its root and uses `name`."""
+    found = inspect.problems(chain.sent, name=name or chain.hostname, trust=chain.trust, now=datetime.now(UTC))
+    return Cause(found[0].cause, found[0].fix) if found else None
+
+
+def explain(stage: Stage) -> tuple[str, str]:
+    """Why and what to do, for a scenario that came out otherwise than expected; empty when nothing is known."""
+    refusal = next((event for event in reversed(stage.record.events) if isinstance(event, HandshakeFailed)), None)
+    if refusal is None:
+        refused = [event for event in stage.record.events if isinstance(event, ConnectionRefused)]
+        return (refused[-1].reason, CODES.get(refused[-1].code or 0, Cause("")).fix) if refused else ("", "")
+    found = _of_handshake(refusal, stage.gateway.chain)
+    return found.why, found.fix
+
+
+def who(event: Event) -> str:
+    """The client, as far as it is known."""
+    name = getattr(event, "client_id", None)
+    return f"{event.peer} ({name})" if name else event.peer
+
+
+def said(event: Event) -> str:
+    """What the client said, or was told."""
+    if isinstance(event, ConnectionRefused):
+        if event.code is None:
+            return "closed without CONNACK"
+        return f"CONNACK {event.code} ({CONNACK.get(event.code, 'refused')})"
+    if isinstance(event, HandshakeFailed) and event.alert:
+        return f"{'it sent' if event.sent_by == 'client' else 'got'} alert {event.alert}"
+    return "no alert"

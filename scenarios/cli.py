@@ -1,0 +1,261 @@
+"""`leafgate up | demo | run | validate | list | schema`.
+
+Rule: only typer and the standard library are imported up here; the rest by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CHAIN, SERVICE, OUTPUT = "The chain", "The service", "Output"
+
+
+class Generation(StrEnum):
+    """Product generations whose certificate profiles are known."""
+
+    DOCUMENTED = "documented"
+    V1_0_3 = "1.0.3"
+    V1_0_4 = "1.0.4"
+    V1_1 = "1.1"
+    V1_2 = "1.2"
+    V1_3 = "1.3"
+    V1_5 = "1.5"
+    QUICKSTART = "quickstart"
+    CERTGEN = "certgen"
+
+
+class KeyKind(StrEnum):
+    """Kinds of keys for a chain."""
+
+    EC = "ec"
+    EC384 = "ec384"
+    RSA2048 = "rsa2048"
+    RSA4096 = "rsa4096"
+
+
+class LogLevel(StrEnum):
+    """How much of the gateway's log is shown."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    OFF = "off"
+
+
+def _option(name: str, text: str, *, panel: str, metavar: str | None = None, **more: Any) -> Any:
+    variable = "LEAFGATE_" + name.lstrip("-").partition("/")[0].replace("-", "_").upper()
+    return typer.Option(name, help=text, envvar=variable, rich_help_panel=panel, metavar=metavar, **more)
+
+
+def up(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="A device program to run against the gateway.")
+    ] = None,
+    *,
+    leaf: Annotated[
+        list[str] | None, _option("--leaf", "Register a leaf; repeatable.", panel=SERVICE, metavar="ID")
+    ] = None,
+    scenario: Annotated[
+        str | None,
+        _option("--scenario", "Serve this scenario's chain, leaves and faults.", panel=SERVICE, metavar="FILE|NAME"),
+    ] = None,
+    hostname: Annotated[
+        str, _option("--hostname", "The gateway's name, in its certificate and GatewayHostName.", panel=CHAIN)
+    ] = "localhost",
+    generation: Annotated[
+        Generation, _option("--generation", "Product generation whose certificates are made.", panel=CHAIN)
+    ] = Generation.DOCUMENTED,
+    device_ca_cn: Annotated[
+        str | None,
+        _option(
+            "--device-ca-cn", "Common name of the device CA [default: hostname plus .ca].", panel=CHAIN, metavar="CN"
+        ),
+    ] = None,
+    intermediates: Annotated[
+        int, _option("--intermediates", "Intermediate CAs between root and device CA.", panel=CHAIN, min=0, max=20)
+    ] = 1,
+    key: Annotated[
+        KeyKind | None, _option("--key", "Keys of the chain [default: ec, or what the generation used].", panel=CHAIN)
+    ] = None,
+    ip_san: Annotated[
+        list[str] | None,
+        _option("--ip-san", "Address in the server certificate; repeatable.", panel=CHAIN, metavar="IP"),
+    ] = None,
+    defect: Annotated[
+        list[str] | None, _option("--defect", "Named mistake in the chain; repeatable.", panel=CHAIN, metavar="NAME")
+    ] = None,
+    allow_cn_loop: Annotated[
+        bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.", panel=CHAIN)
+    ] = False,
+    connect_name: Annotated[
+        list[str] | None,
+        _option(
+            "--connect-name", "Another name that leaves use for the gateway; repeatable.", panel=CHAIN, metavar="NAME"
+        ),
+    ] = None,
+    tls: Annotated[
+        list[str] | None,
+        _option(
+            "--tls", "TLS version 1.0 to 1.3; repeatable [default: the generation's].", panel=CHAIN, metavar="VERSION"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "Make serials, EC keys and SAS keys repeat.", panel=CHAIN, min=0, metavar="N")
+    ] = None,
+    mqtt_port: Annotated[
+        int, _option("--mqtt-port", "MQTT over TLS; 0 takes any free port.", panel=SERVICE, min=0, max=65535)
+    ] = 8883,
+    bind: Annotated[str, _option("--bind", "Address to listen on.", panel=SERVICE, metavar="ADDRESS")] = "127.0.0.1",
+    state: Annotated[
+        Path | None, _option("--state", "Keep certificates, leaves and messages here.", panel=SERVICE, metavar="DIR")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, _option("--ready-file", "Write the facts as JSON once it is ready.", panel=OUTPUT, metavar="FILE")
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None, _option("--log-level", "The gateway's log on stderr [default: info].", panel=OUTPUT)
+    ] = None,
+    log_json: Annotated[bool, _option("--log-json", "The log as JSON lines.", panel=OUTPUT)] = False,
+) -> None:
+    """Start a gateway and print what a device needs to connect to it; Ctrl-C stops it.
+
+    \b
+    Examples:
+      leafgate up --leaf dev1 --leaf dev2
+      leafgate up --hostname iotedgegw.local --device-ca-cn iotgateway.ca
+      leafgate up --scenario tls/missing-intermediate
+      leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
+    """
+    from scenarios.up import Options, run_up
+
+    options = Options(
+        command=tuple(command or ()),
+        leaves=tuple(leaf or ()),
+        scenario=scenario,
+        hostname=hostname,
+        generation=generation.value,
+        device_ca_cn=device_ca_cn,
+        intermediates=intermediates,
+        key=key.value if key else None,
+        ip_san=tuple(ip_san or ()),
+        defects=tuple(defect or ()),
+        allow_cn_loop=allow_cn_loop,
+        connect_names=tuple(connect_name or ()),
+        tls=tuple(tls or ()),
+        seed=seed,
+        mqtt_port=mqtt_port,
+        bind=bind,
+        state=state,
+        ready_file=ready_file,
+        log_level=log_level.value if log_level else None,
+        log_json=log_json,
+    )
+    raise typer.Exit(run_up(options))
+
+
+def demo(
+    *,
+    step: Annotated[bool, typer.Option("--step", help="Wait for a key between the acts.")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Repeat an earlier demo.")] = None,
+) -> None:
+    """Show the whole thing: a chain, a gateway, three leaves with telemetry, then the failures and their reasons.
+
+    \b
+    Examples:
+      leafgate demo
+      leafgate demo --step
+    """
+    from scenarios.demo import run_demo
+
+    raise typer.Exit(run_demo(step=step, seed=seed))
+
+
+def run(
+    what: Annotated[list[str], typer.Argument(metavar="NAME|FILE|FOLDER...", help="Scenarios to play.")],
+    *,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="How many to play at once.")] = 4,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="JSON report; - for stdout.")] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML report.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Repeat an earlier run.")] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell of passing scenarios too.")] = False,
+) -> None:
+    """Play scenarios against a real gateway with real leaves and say whether they come out as they claim.
+
+    \b
+    Examples:
+      leafgate run tls/cn-loop-without-key-ids -v
+      leafgate run tls mqtt -j 8
+      leafgate run my-scenarios/ --junit report.xml --json report.json
+    Exit codes: 0 all as expected, 1 an expectation failed, 2 a file or the usage is wrong, 3 could not start.
+    """
+    from scenarios.running import run_files
+
+    raise typer.Exit(run_files(what, jobs=jobs, json_file=json_file, junit_file=junit_file, seed=seed, verbose=verbose))
+
+
+def validate(
+    what: Annotated[list[str], typer.Argument(metavar="PATH...", help="Scenario files, folders or names.")],
+) -> None:
+    """Check scenario files without playing them; every mistake is FILE:LINE:COLUMN and what to write instead.
+
+    \b
+    Examples:
+      leafgate validate my-scenarios/
+    """
+    from scenarios.catalogue import find, load_all
+    from scenarios.errors import ScenarioFileError
+
+    try:
+        loaded = load_all(find(what))
+    except ScenarioFileError as wrong:
+        _stop(wrong)
+    typer.echo(f"{len(loaded)} scenario{'' if len(loaded) == 1 else 's'} valid")
+
+
+def list_scenarios(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the shipped library: every scenario with its claim.
+
+    \b
+    Examples:
+      leafgate list
+      leafgate list --json
+    """
+    from scenarios.catalogue import load_all, names
+    from scenarios.reports.listing import as_text, to_json
+    from scenarios.reports.text import Style
+
+    loaded = load_all(names().values())
+    typer.echo(to_json(loaded) if as_json else as_text(loaded, Style.of(sys.stdout)), nl=False)
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors.
+
+    \b
+    Examples:
+      leafgate schema > scenario.schema.json
+    """
+    import json
+
+    from scenarios.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def _stop(error: Any) -> NoReturn:
+    typer.echo(error.message, err=True)
+    raise typer.Exit(error.exit_code)
+
+
+# The front door passes these on to typer.
+for _command in (up, demo, run, validate, list_scenarios, schema):
+    setattr(_command, "command_settings", {"context_settings": CONTEXT})  # noqa: B010 - functions have no such attribute

@@ -1,0 +1,144 @@
+"""What `leafgate up` prints: the facts, and lines to copy and paste that connect with real programs."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gateway import Gateway
+from leafsim import ConnectionString, sas_token
+from scenarios.cast import Actor
+from scenarios.stage import left_out, served
+
+if TYPE_CHECKING:
+    from scenarios.model import Loaded
+
+API_VERSION = "2021-04-12"
+TOKEN_LIFE = 86_400
+SDK_PORT = 8883  # azure-iot-device and azure-iot-device-mqtt have it hard-wired
+
+
+def text(gateway: Gateway, leaves: Mapping[str, str], actors: Sequence[Actor], loaded: Loaded | None) -> str:
+    """Everything, as one text."""
+    return "\n".join(_lines(gateway, leaves, actors, loaded)) + "\n"
+
+
+def _lines(
+    gateway: Gateway, leaves: Mapping[str, str], actors: Sequence[Actor], loaded: Loaded | None
+) -> Iterator[str]:
+    if loaded is not None:
+        yield f"{loaded.name}: {loaded.claim}"
+        yield ""
+    yield f"The gateway {gateway.hostname} is up."
+    yield f"  mqtt    {gateway.bind}:{gateway.mqtt_port}"
+    yield f"  root    {gateway.root_ca}"
+    missing = left_out(gateway.chain)
+    yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
+    yield ""
+    for name, connection in leaves.items():
+        yield f"{name}:  {connection}"
+        yield from (f"  {remark}" for actor in actors if actor.name == name for remark in _remarks(actor))
+    yield from _resolving(gateway)
+    yield from _try_it(gateway, next(iter(leaves.items())), actors)
+    yield ""
+    yield "Ctrl-C stops it. Whoever is refused shows up here with the probable cause."
+
+
+def _remarks(actor: Actor) -> Iterator[str]:
+    """What a connection string cannot say about a scenario's leaf."""
+    setting = actor.setting
+    if setting.trust != "root":
+        yield f"trusts {actor.pem or 'nothing'} ({setting.trust})"
+    if setting.client_id:
+        yield f"calls itself {setting.client_id} in CONNECT"
+    if setting.username:
+        yield f"has the user name {setting.username}"
+    if setting.sas == "expired":
+        yield "uses a token that has expired"
+    if setting.key == "wrong":
+        yield "has a key in this connection string that is not the one the hub knows"
+    if setting.stack != "paho":
+        yield f"runs on the TLS stack {setting.stack}"
+
+
+def resolves(name: str, address: str) -> bool:
+    """Whether the name leads to the address the gateway listens on."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+    except (OSError, UnicodeError):
+        return False
+    return address in found or address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def _resolving(gateway: Gateway) -> Iterator[str]:
+    name, port = gateway.hostname, gateway.mqtt_port
+    if resolves(name, gateway.bind):
+        return
+    yield ""
+    yield f"{name} does not lead to {gateway.bind} on this machine. Ways out:"
+    yield f"  hosts line       {gateway.bind}  {name}          (in /etc/hosts, for any program)"
+    yield f"  --connect-to     {name}:{port}:{gateway.bind}:{port}  (for `leafgate leaf`; needs no rights)"
+
+
+def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) -> Iterator[str]:
+    name, connection = leaf
+    parsed = ConnectionString.parse(connection)
+    trust = next((str(actor.pem or "/dev/null") for actor in actors if actor.name == name), str(gateway.root_ca))
+    target, port, address = parsed.target, gateway.mqtt_port, gateway.bind
+    yield ""
+    yield f"Try it as {name}:"
+    here = "" if resolves(target, address) else f" --connect-to {target}:{port}:{address}:{port}"
+    yield ""
+    yield "  # leafgate's own leaf"
+    yield f"  leafgate leaf send {shlex.quote(connection)} --trust {trust} --port {port}{here}"
+    yield ""
+    yield "  # openssl"
+    check = f"-servername {target} -verify_hostname {target}"
+    yield f"  openssl s_client -connect {address}:{port} {check} -CAfile {trust} -showcerts </dev/null"
+    yield ""
+    yield "  # mosquitto_pub (the token is good for a day)"
+    yield from _mosquitto(parsed, trust, port, actors, name)
+    yield ""
+    only = "" if port == SDK_PORT else f"; connects to port {SDK_PORT} only, so start with --mqtt-port {SDK_PORT}"
+    yield f"  # Azure IoT SDK for Python (pip install azure-iot-device{only})"
+    yield f"  python -c {shlex.quote(_python(connection, trust))}"
+    yield ""
+    yield f"  # Azure IoT SDK for Node.js (npm install azure-iot-device azure-iot-device-mqtt{only})"
+    yield f"  node -e {shlex.quote(_node(connection, trust))}"
+
+
+def _mosquitto(parsed: ConnectionString, trust: str, port: int, actors: Sequence[Actor], name: str) -> Iterator[str]:
+    setting = next((actor.setting for actor in actors if actor.name == name), None)
+    client_id = (setting.client_id if setting else None) or parsed.client_id
+    user = (
+        setting.username if setting else None
+    ) or f"{parsed.host_name}/{parsed.client_id}/?api-version={API_VERSION}"
+    life = -3600 if setting and setting.sas == "expired" else TOKEN_LIFE
+    path = parsed.client_id.replace("/", "/modules/")
+    resource = f"{parsed.host_name}/devices/{path}"
+    token = sas_token(resource, parsed.shared_access_key or "", int(time.time()) + life)
+    message = '{"temperature": 21}'
+    yield f"  mosquitto_pub -V mqttv311 -h {parsed.target} -p {port} --cafile {trust} -i {shlex.quote(client_id)} \\"
+    yield f"    -u {shlex.quote(user)} \\"
+    yield f"    -P {shlex.quote(token)} \\"
+    yield f"    -q 1 -t devices/{path}/messages/events/ -m {shlex.quote(message)}"
+
+
+def _python(connection: str, trust: str) -> str:
+    return (
+        "from azure.iot.device import IoTHubDeviceClient as C; "
+        f'c = C.create_from_connection_string("{connection}", server_verification_cert=open("{trust}").read()); '
+        'c.send_message("hello"); c.shutdown()'
+    )
+
+
+def _node(connection: str, trust: str) -> str:
+    return (
+        'const {Client, Message} = require("azure-iot-device"), {Mqtt} = require("azure-iot-device-mqtt"); '
+        f'const c = Client.fromConnectionString("{connection}", Mqtt); '
+        f'c.setOptions({{ca: require("fs").readFileSync("{trust}", "utf8")}})'
+        '.then(() => c.open()).then(() => c.sendEvent(new Message("hello"))).then(() => c.close())'
+    )

@@ -1,0 +1,114 @@
+"""Attempts to connect, made by a device or by a bare TLS stack, in the words of this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from leafsim import STACKS, ConnackRefused, Disconnected, LeafError, Outcome, Target, TlsRefused, Unreachable
+from scenarios.attempt import Attempt
+from scenarios.errors import SkippedError
+from scenarios.tlsstacks import measured_name
+
+if TYPE_CHECKING:
+    from scenarios.cast import Actor
+    from scenarios.expectations import Verdict
+
+# MQTT 3.1.1, table 3.1
+CONNACK = {
+    1: "unacceptable protocol version",
+    2: "identifier rejected",
+    3: "server unavailable",
+    4: "bad user name or password",
+    5: "not authorised",
+}
+
+
+@dataclass(frozen=True)
+class StackNote:
+    """What is known of one TLS stack in a scenario, and how it is known."""
+
+    stack: str
+    source: Literal["live", "modelled", "measured"]
+    expected: str
+    got: str
+    as_expected: bool = True
+
+    def sentence(self) -> str:
+        """The note in words; what was not played here says so."""
+        how = "measured earlier, not played here" if self.source == "measured" else self.source
+        return f"{measured_name(self.stack)}: {self.got} ({how})"
+
+    def as_json(self) -> dict[str, object]:
+        """The note as the JSON report has it."""
+        return {
+            "stack": self.stack,
+            "source": self.source,
+            "expected": self.expected,
+            "got": self.got,
+            "ok": self.as_expected,
+        }
+
+
+def attempt_of(error: LeafError | None) -> Attempt:
+    """What a device's attempt came to; None is success."""
+    match error:
+        case None:
+            return Attempt(connected=True)
+        case TlsRefused():
+            return _tls(error.verify_code, error.verify_message, error.alert, error.detail)
+        case ConnackRefused():
+            words = CONNACK.get(error.code, "refused")
+            return Attempt(connected=False, by="gateway", kind="connack", message=words, connack=error.code)
+        case Unreachable():
+            return Attempt(connected=False, kind="unreachable", message=error.message)
+        case Disconnected():
+            return Attempt(connected=False, by="gateway", kind="disconnected", message=error.message)
+    return Attempt(connected=False, message=error.message)
+
+
+def _tls(code: int | None, message: str | None, alert: str | None, detail: str) -> Attempt:
+    by = "gateway" if code is None and alert else "leaf"
+    text = message or (f"alert {alert}" if alert else detail)
+    return Attempt(connected=False, by=by, kind="tls", verify_code=code, message=text)
+
+
+def try_stack(actor: Actor, timeout: float) -> Attempt:
+    """Let the leaf's own TLS stack try."""
+    outcome = _probe(actor, actor.setting.stack, timeout)
+    if outcome is None:
+        raise SkippedError(f"the TLS stack {actor.setting.stack} is not at hand: {_missing(actor.setting.stack)}")
+    return _of_outcome(outcome)
+
+
+def probe(actor: Actor, stack: str, verdict: Verdict, timeout: float) -> StackNote | None:
+    """Let another TLS stack try what the leaf tried; None when it is not at hand."""
+    outcome = _probe(actor, stack, timeout)
+    if outcome is None:
+        return None
+    attempt = _of_outcome(outcome)
+    source: Literal["live", "modelled"] = "modelled" if outcome.modelled else "live"
+    return StackNote(stack, source, verdict.describe(), attempt.describe(), attempt.meets(verdict))
+
+
+def measured(stack: str, verdict: Verdict) -> StackNote:
+    """What an earlier measurement gave for a stack that is not at hand: the scenario's author has it from there."""
+    return StackNote(stack, "measured", verdict.describe(), verdict.describe())
+
+
+def _probe(actor: Actor, stack: str, timeout: float) -> Outcome | None:
+    if stack not in STACKS or _missing(stack):
+        return None
+    host, port = actor.connect_to[(actor.connection.target, actor.port)]
+    return STACKS[stack].probe(Target(host, port, actor.connection.target, actor.trust), timeout)
+
+
+def _missing(stack: str) -> str:
+    return STACKS[stack].available() or ""
+
+
+def _of_outcome(outcome: Outcome) -> Attempt:
+    if outcome.ok:
+        return Attempt(connected=True)
+    code = outcome.code if isinstance(outcome.code, int) else None
+    return Attempt(connected=False, by="leaf", kind="tls", verify_code=code, message=outcome.message)

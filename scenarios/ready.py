@@ -1,0 +1,56 @@
+"""The ready file: what a program has to know to use a running gateway, as JSON, written whole or not at all.
+
+Rule: what does not exist is null; a change is a new field or a new version, never a new meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway import Gateway
+
+VERSION = 1
+
+
+def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
+    """What the file says about `gateway`; `leaves` has the complete connection strings."""
+    return {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "hostname": gateway.hostname,
+        "bind": gateway.bind,
+        "mqtt_port": gateway.mqtt_port,
+        "https_port": None,
+        "metrics_port": None,
+        "admin_url": None,
+        "root_ca": str(gateway.root_ca),
+        "state": str(gateway.state),
+        "hub": {
+            "hostname": gateway.hub_hostname,
+            "https_port": None,
+            "service_connection_string": None,
+            "service_connection_string_named": None,
+            "feed_url": None,
+            "c2d_url": None,
+        },
+        "leaves": dict(leaves),
+    }
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the file; it has the leaves' keys in it, so only its owner may read it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Reports of a run, one format per file: text for people, JSON and JUnit for machines."""

@@ -1,0 +1,234 @@
+"""The room that joins a gateway and its leaves, for code that is not asynchronous: tests, and whoever just wants one.
+
+Rule: the gateway lives on a thread of its own with its own event loop; everything here may be called from any other
+thread and returns when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from certs import Chain
+from gateway import Clock, Delivered, Gateway, Settings
+from gateway.config import TlsVersion
+from gateway.events import Event
+from leafsim import Device
+from scenarios import ready
+from scenarios.chainplan import ChainPlan
+
+Value = TypeVar("Value")
+READY = "ready.json"
+
+
+class LoopThread:
+    """A thread that runs an event loop until it is closed."""
+
+    def __init__(self, name: str = "leafgate") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Value]) -> Value:
+        """Run a coroutine on the loop and wait for what it gives."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a coroutine that goes on until the loop is closed."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Cancel what still runs and end the thread."""
+        self.run(self._cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+
+
+@dataclass(frozen=True)
+class LeafHandle:
+    """A leaf that is registered at the gateway: what a program needs to be it."""
+
+    device_id: str
+    module_id: str | None
+    connection_string: str
+    gateway: GatewayHandle
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a device program: connection string, root certificate and the ready file."""
+        return {
+            "IOTHUB_DEVICE_CONNECTION_STRING": self.connection_string,
+            "IOTEDGE_ROOT_CA_CERT_PATH": str(self.gateway.root_ca),
+            "LEAFGATE_READY": str(self.gateway.ready_file),
+        }
+
+    def device(self, **options: Any) -> Device:
+        """A simulated device with this identity; `options` are those of leafsim.Device."""
+        port = self.gateway.mqtt_port
+        here = {(self.gateway.hostname, port): (self.gateway.bind, port)}
+        defaults: dict[str, Any] = {"trust": self.gateway.root_ca, "port": port, "connect_to": here}
+        return Device(self.connection_string, **(defaults | options))
+
+
+class UpstreamHandle:
+    """What arrived upstream, for a thread to wait for. A message is handed out once."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._messages: list[Delivered] = []
+        self._waiting: list[Delivered] = []
+
+    @property
+    def messages(self) -> tuple[Delivered, ...]:
+        """Everything that arrived, oldest first."""
+        with self._changed:
+            return tuple(self._messages)
+
+    def next_message(self, leaf: LeafHandle | str | None = None, timeout: float = 10) -> Delivered:
+        """The next message (of `leaf`) not handed out yet; TimeoutError after `timeout` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._first(leaf) is not None, timeout):
+                who = f" from {leaf.device_id if isinstance(leaf, LeafHandle) else leaf}" if leaf else ""
+                raise TimeoutError(f"no message{who} arrived upstream within {timeout:g} s; {self._have()}")
+            found = self._first(leaf)
+            assert found is not None
+            self._waiting.remove(found)
+            return found
+
+    def _first(self, leaf: LeafHandle | str | None) -> Delivered | None:
+        for message in self._waiting:
+            if leaf is None or _identity(leaf) == (message.device_id, message.module_id):
+                return message
+        return None
+
+    def _have(self) -> str:
+        who = sorted({message.device_id for message in self._messages})
+        return f"{len(self._messages)} came before, from {', '.join(who)}" if who else "none came at all"
+
+    async def follow(self, gateway: Gateway) -> None:
+        """Take every message out of the gateway's inbox (runs on the gateway's loop)."""
+        while True:
+            message = await gateway.upstream.inbox.next_message()
+            with self._changed:
+                self._messages.append(message)
+                self._waiting.append(message)
+                self._changed.notify_all()
+
+
+def _identity(leaf: LeafHandle | str) -> tuple[str, str | None]:
+    return (leaf, None) if isinstance(leaf, str) else (leaf.device_id, leaf.module_id)
+
+
+class GatewayHandle:
+    """A running gateway, driven from another thread; a context manager."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        chain: Chain | None = None,
+        mqtt_port: int = 0,
+        tls: tuple[TlsVersion, ...] | None = None,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        **plan: Any,
+    ) -> None:
+        self.events: list[Event] = []
+        self.upstream = UpstreamHandle()
+        self._thread = LoopThread()
+        self._leaves: dict[str, str] = {}
+        try:
+            self._gateway = Gateway(
+                chain=chain or ChainPlan(**plan).build(),
+                mqtt_port=mqtt_port,
+                state=state,
+                store="memory",
+                tls=tls,
+                clock=clock,
+                settings=settings,
+            )
+            self._gateway.events.subscribe(self.events.append)
+            self._thread.run(self._gateway.start())
+        except BaseException:
+            self._thread.close()
+            raise
+        self._thread.start(self.upstream.follow(self._gateway))
+        self._write_ready()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the gateway and its thread."""
+        self._thread.run(self._gateway.stop())
+        self._thread.close()
+
+    @property
+    def hostname(self) -> str:
+        """The name that leaves use for the gateway."""
+        return self._gateway.hostname
+
+    @property
+    def bind(self) -> str:
+        """The address it listens on."""
+        return self._gateway.bind
+
+    @property
+    def mqtt_port(self) -> int:
+        """The port it listens on."""
+        return self._gateway.mqtt_port
+
+    @property
+    def root_ca(self) -> Path:
+        """The PEM file that a leaf has to trust."""
+        return self._gateway.root_ca
+
+    @property
+    def chain(self) -> Chain:
+        """What it serves."""
+        return self._gateway.chain
+
+    @property
+    def ready_file(self) -> Path:
+        """The file that says all of this to other programs."""
+        return self._gateway.state / READY
+
+    def connection_string(self, device_id: str, module_id: str | None = None) -> str:
+        """The complete connection string of a device or module, which is registered if it is new."""
+        return self._call(lambda: self._gateway.connection_string(device_id, module_id))
+
+    def leaf(self, device_id: str, module_id: str | None = None) -> LeafHandle:
+        """A leaf with this identity, registered if it is new."""
+        text = self.connection_string(device_id, module_id)
+        name = f"{device_id}/{module_id}" if module_id else device_id
+        if self._leaves.get(name) != text:
+            self._leaves[name] = text
+            self._write_ready()
+        return LeafHandle(device_id, module_id, text, self)
+
+    def reload(self, chain: Chain) -> None:
+        """Serve another chain to new connections; open ones stay."""
+        self._call(lambda: self._gateway.reload(chain))
+
+    def _call(self, work: Callable[[], Value]) -> Value:
+        async def run() -> Value:
+            return work()
+
+        return self._thread.run(run())
+
+    def _write_ready(self) -> None:
+        ready.write(self.ready_file, ready.facts(self._gateway, self._leaves))

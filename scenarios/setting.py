@@ -1,0 +1,80 @@
+"""The scene of a scenario: the gateway with its chain, and the leaves with what they hold.
+
+Everything has a default; with all of them a leaf connects.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from scenarios.fields import Strict, Text, known_word, one_or_many, text_only
+
+Generation = Literal["documented", "1.0.3", "1.0.4", "1.1", "1.2", "1.3", "1.5", "quickstart", "certgen"]
+KeyKind = Literal["ec", "ec384", "rsa2048", "rsa4096"]
+TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
+Sent = Literal["server", "workload-ca", "device-ca", "intermediate", "root"]
+LiveStack = Literal["paho", "python", "openssl", "exact-match"]
+TRUST_WORDS = ("root", "system", "none", "other-root", "same-named-root", "device-ca", "intermediate")
+
+
+def _defects() -> list[str]:
+    from certs import DEFECTS  # noqa: PLC0415 - only a file with defects needs them
+
+    return list(DEFECTS)
+
+
+Defect = Annotated[str, known_word("defect", _defects)]
+
+
+class GatewaySetting(Strict):
+    """The gateway: its name, and how its certificates were made."""
+
+    hostname: Text = Field(default="localhost", description="its `hostname`, the name in its certificate")
+    generation: Annotated[Generation, BeforeValidator(text_only)] = Field(
+        default="documented", description="product generation it is made as"
+    )
+    device_ca_cn: Text | None = Field(default=None, description="name of the device CA; default: hostname plus .ca")
+    intermediates: int | list[Text] = Field(default=1, description="intermediate CAs: how many, or their common names")
+    key: KeyKind | None = Field(default=None, description="keys of the chain; default: EC, or what the generation used")
+    ip_san: Annotated[list[Text], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list, description="addresses that the server certificate names"
+    )
+    tls: Annotated[
+        list[Annotated[TlsVersion, BeforeValidator(text_only)]],
+        BeforeValidator(one_or_many, json_schema_input_type=TlsVersion | list[TlsVersion]),
+    ] = Field(default_factory=list, description="TLS versions; default: those of the generation")
+    defects: Annotated[list[Defect], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list, description="named mistakes in the chain (`leafgate up --help` lists them)"
+    )
+    send: list[Sent] | None = Field(default=None, description="what is sent, in this order; default: the generation's")
+
+
+class LeafSetting(Strict):
+    """A leaf device: what it knows, trusts and runs on."""
+
+    trust: Text = Field(default="root", description=f"{', '.join(TRUST_WORDS)}, or a PEM file beside this one")
+    stack: LiveStack = Field(default="paho", description="TLS stack; only paho goes on to speak MQTT")
+    gateway_host_name: Text | None = Field(default=None, description="GatewayHostName of its connection string")
+    host_name: Text | None = Field(default=None, description="HostName of its connection string; default: the hub")
+    device_id: Text | None = Field(default=None, description="DeviceId; default: the name of the leaf")
+    module_id: Text | None = Field(default=None, description="ModuleId; default: none")
+    client_id: Text | None = Field(default=None, description="MQTT client id; default: as the SDKs build it")
+    username: Text | None = Field(default=None, description="MQTT user name; default: as the SDKs build it")
+    key: Literal["own", "wrong"] = Field(default="own", description="the key that it signs its tokens with")
+    sas: Literal["valid", "expired"] = Field(default="valid", description="`expired`: its token ran out an hour ago")
+
+
+class Play(Strict):
+    """Base of all steps."""
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The leaves that the step names."""
+        return ()
+
+    @property
+    def title(self) -> str:
+        """The step in a few words."""
+        raise NotImplementedError

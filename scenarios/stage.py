@@ -1,0 +1,248 @@
+"""Where one scenario plays: a real gateway on a free port, and real leaves that connect to it.
+
+Rule: everything is real but the way to the host: leaves reach the gateway's name by `connect_to`, so that no hosts
+file is needed; the name in TLS and in MQTT stays the one in the connection string.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from certs import Chain
+from gateway import Delivered, Gateway, ManualClock
+from gateway.events import ClientConnected, ClientDisconnected
+from scenarios.cast import Actor, casting
+from scenarios.chainplan import ChainPlan
+from scenarios.errors import NotAsExpected
+from scenarios.probing import StackNote, measured, probe
+from scenarios.record import Record
+from scenarios.timeline import Timeline
+
+if TYPE_CHECKING:
+    from scenarios.attempt import Attempt
+    from scenarios.expectations import Arrived, Verdict
+    from scenarios.model import Loaded, Scenario
+
+
+class HubClock(ManualClock):
+    """The machine's time plus what `clock` steps have added; timers of connections keep running."""
+
+    def __init__(self) -> None:
+        super().__init__(start=0.0)
+
+    def now(self) -> float:
+        """Seconds since 1970 UTC, as the hub believes."""
+        return time.time() + super().now()
+
+    def monotonic(self) -> float:
+        """Seconds of the machine's monotonic clock."""
+        return time.monotonic() + super().monotonic()
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """How many messages were acknowledged, and what stopped the rest."""
+
+    count: int
+    trouble: str = ""
+
+
+def plan_for(scenario: Scenario, seed: int | None) -> ChainPlan:
+    """The chain that the scenario's gateway serves. A scenario may break the naming rule: that is its story."""
+    gateway = scenario.gateway
+    return ChainPlan(
+        hostname=gateway.hostname,
+        generation=gateway.generation,
+        device_ca_cn=gateway.device_ca_cn,
+        intermediates=gateway.intermediates,
+        key=gateway.key,
+        ip_san=gateway.ip_san,
+        defects=gateway.defects,
+        send=gateway.send,
+        allow_cn_loop=True,
+        seed=seed,
+    )
+
+
+class Stage:
+    """The gateway and the leaves of one scenario; an async context manager."""
+
+    def __init__(self, loaded: Loaded, *, seed: int, folder: Path) -> None:
+        self.scenario = loaded.scenario
+        self.timeline = Timeline()
+        self.record = Record(self.timeline)
+        self.clock = HubClock()
+        self.notes: list[StackNote] = []
+        self._plan = plan_for(self.scenario, seed)
+        self._base = loaded.path.parent
+        self._seed = seed
+        self._folder = folder
+        self._exit = AsyncExitStack()
+        self._sent: dict[str, list[str]] = {}
+
+    async def __aenter__(self) -> Self:
+        chain = await asyncio.to_thread(self._plan.build)
+        versions = self.scenario.gateway.tls or None
+        gateway = Gateway(chain=chain, tls=versions, clock=self.clock, log=self.record.logger)
+        gateway.events.subscribe(self.record.see)
+        self.gateway = await self._exit.enter_async_context(gateway)
+        self.timeline.add("gateway", served(chain), left_out(chain))
+        self._cast = casting(self.scenario, self.gateway, self._seed, self._folder, self._base)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for actor in self._cast.values():
+            await asyncio.to_thread(actor.leave)
+        await self._exit.aclose()
+
+    def actor(self, leaf: str) -> Actor:
+        """The leaf called `leaf`."""
+        return self._cast[leaf]
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """All leaves."""
+        return tuple(self._cast.values())
+
+    async def connect(self, leaf: str, timeout: float) -> Attempt:  # noqa: ASYNC109 - a limit of ours
+        """Let the leaf connect, and note what came of it."""
+        attempt = await asyncio.to_thread(self._cast[leaf].connect, timeout)
+        self.timeline.add(leaf, attempt.describe(), self._cast[leaf].remark)
+        return attempt
+
+    async def disconnect(self, leaf: str) -> None:
+        """Let the leaf say goodbye."""
+        await asyncio.to_thread(self._cast[leaf].leave)
+        self.timeline.add(leaf, "disconnected")
+
+    async def publish(self, leaf: str, bodies: list[Any], properties: dict[str, str], timeout: float) -> Acknowledged:  # noqa: ASYNC109
+        """Let the leaf send each of `bodies`; returns how many were acknowledged."""
+        ids = self._sent.setdefault(leaf, [])
+        count, trouble = 0, ""
+        for body in bodies:
+            ids.append(f"{leaf}-{self._seed}-{len(ids) + 1}")
+            trouble = await asyncio.to_thread(self._cast[leaf].send, body, properties, ids[-1], timeout)
+            if trouble:
+                break
+            count += 1
+        self.timeline.add(leaf, f"published {len(bodies)}, {count} acknowledged", trouble)
+        return Acknowledged(count, trouble)
+
+    async def judge_stack(self, leaf: str, stack: str, verdict: Verdict, timeout: float) -> None:  # noqa: ASYNC109
+        """Play the attempt with another TLS stack when it is at hand, else say what was measured."""
+        note = await asyncio.to_thread(probe, self._cast[leaf], stack, verdict, timeout)
+        if note is None:
+            self.notes.append(measured(stack, verdict))
+            return
+        self.notes.append(note)
+        self.timeline.add(stack, note.got, "modelled" if note.source == "modelled" else "")
+        if not note.as_expected:
+            raise NotAsExpected(f"{stack} {verdict.describe()}", note.got)
+
+    async def expect_connected(self, leaf: str, timeout: float) -> None:  # noqa: ASYNC109
+        """The gateway has the leaf connected now, or soon has."""
+        name = self._cast[leaf].client_id
+
+        def find() -> bool | None:
+            changes = [event for event in self.record.events if isinstance(event, ClientConnected | ClientDisconnected)]
+            last = next((event for event in reversed(changes) if event.client_id == name), None)
+            return True if isinstance(last, ClientConnected) else None
+
+        if not await self.record.wait(find, timeout):
+            raise NotAsExpected(f"{leaf} connected", "it is not")
+
+    async def expect_line(self, text: str, timeout: float) -> None:  # noqa: ASYNC109
+        """The gateway has logged, or soon logs, a line with `text`."""
+
+        def find() -> str | None:
+            return next((line for line in self.record.lines if text.lower() in line.lower()), None)
+
+        line = await self.record.wait(find, timeout)
+        if line is None:
+            last = self.record.lines[-1] if self.record.lines else "nothing"
+            raise NotAsExpected(f"the gateway to log {text!r}", f"it did not; its last line is {last!r}")
+        self.timeline.add("gateway", f"logged: {line}")
+
+    async def expect_arrived(self, expected: Arrived, timeout: float) -> None:  # noqa: ASYNC109
+        """The upstream has, or soon has, what is expected."""
+        found = await self._wait_for_messages(expected, timeout)
+        who = f" from {expected.from_}" if expected.from_ else ""
+        self.timeline.add("upstream", f"{len(found)} message{'' if len(found) == 1 else 's'}{who}")
+        trouble = self._compare(expected, found)
+        if trouble:
+            raise NotAsExpected(expected.describe(), trouble)
+
+    async def _wait_for_messages(self, expected: Arrived, timeout: float) -> list[Delivered]:  # noqa: ASYNC109
+        inbox = self.gateway.upstream.inbox
+        try:
+            async with asyncio.timeout(timeout):
+                while len(found := self._from(expected.from_)) < expected.count:
+                    await inbox.next_message()
+        except TimeoutError:
+            return self._from(expected.from_)
+        return found
+
+    def _from(self, leaf: str | None) -> list[Delivered]:
+        messages = self.gateway.upstream.inbox.messages
+        if leaf is None:
+            return list(messages)
+        ids = self._cast[leaf].identity
+        return [message for message in messages if (message.device_id, message.module_id) == ids]
+
+    def _compare(self, expected: Arrived, found: list[Delivered]) -> str:
+        if len(found) != expected.count:
+            return f"{len(found)} arrived"
+        for message in found:
+            if expected.body is not None and readable(message) != expected.body:
+                return f"body {readable(message)!r}"
+            missing = {k: v for k, v in (expected.properties or {}).items() if message.properties.get(k) != v}
+            if missing:
+                return f"properties {dict(message.properties)}"
+        return self._compare_ids(expected, [message.system_properties.get("message-id", "") for message in found])
+
+    def _compare_ids(self, expected: Arrived, ids: list[str]) -> str:
+        again = sum(count - 1 for count in Counter(ids).values())
+        if expected.duplicates is not None and again != expected.duplicates:
+            return f"{again} duplicates"
+        places = {name: place for sent in self._sent.values() for place, name in enumerate(sent)}
+        if expected.order and any(sorted(s, key=places.__getitem__) != s for s in self._by_leaf(ids)):
+            return f"another order: {', '.join(ids)}"
+        return ""
+
+    def _by_leaf(self, ids: list[str]) -> list[list[str]]:
+        # Order is kept per leaf; between leaves there is none.
+        return [[name for name in ids if name in set(sent)] for sent in self._sent.values()]
+
+
+def readable(message: Delivered) -> Any:
+    """The body as JSON where it is JSON, else as text."""
+    try:
+        return message.json()
+    except ValueError:
+        return message.body.decode("utf-8", "backslashreplace")
+
+
+def served(chain: Chain) -> str:
+    """What goes on the wire, in one line."""
+    return "serves " + " ← ".join(common_name(certificate) for certificate in chain.sent)
+
+
+def left_out(chain: Chain) -> str:
+    """The levels that exist and are not sent; the root need not be."""
+    sent = set(chain.sent)
+    missing = [level.role.value for level in chain.levels[:-1] if level.certificate not in sent]
+    return f"{', '.join(missing)} left out" if missing else ""
+
+
+def common_name(certificate: Any) -> str:
+    """The certificate's common name."""
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else "(no common name)"

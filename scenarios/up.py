@@ -1,0 +1,231 @@
+"""`leafgate up`: a gateway that runs until it is told to stop, or as long as a command that uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+from certs import DEFECTS, CertsError, Chain, hostname, layout, loop
+from gateway import Gateway
+from gateway.config import TlsVersion
+from scenarios import guide, ready
+from scenarios.cast import Actor, casting, register
+from scenarios.catalogue import find, load_all
+from scenarios.chainplan import ChainPlan
+from scenarios.errors import CannotPlayError, ScenariosError
+from scenarios.fields import suggestion
+from scenarios.model import Loaded
+from scenarios.refusals import Refusals, show_log
+from scenarios.stage import plan_for
+
+TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
+DEFAULT_LEAF = "leaf-1"
+CHAIN_OPTIONS = ("generation", "device_ca_cn", "intermediates", "key", "ip_san", "defects", "scenario")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `leafgate up`, as given."""
+
+    command: Sequence[str] = ()
+    leaves: Sequence[str] = ()
+    scenario: str | None = None
+    hostname: str = "localhost"
+    generation: str = "documented"
+    device_ca_cn: str | None = None
+    intermediates: int = 1
+    key: str | None = None
+    ip_san: Sequence[str] = ()
+    defects: Sequence[str] = ()
+    allow_cn_loop: bool = False
+    connect_names: Sequence[str] = ()
+    tls: Sequence[str] = ()
+    seed: int | None = None
+    mqtt_port: int = 8883
+    bind: str = "127.0.0.1"
+    state: Path | None = None
+    ready_file: Path | None = None
+    log_level: str | None = None
+    log_json: bool = False
+
+
+@dataclass
+class Service:
+    """What is running, for those who print it or write it down."""
+
+    gateway: Gateway
+    leaves: dict[str, str] = field(default_factory=dict)
+    actors: tuple[Actor, ...] = ()
+
+
+def run_up(options: Options) -> int:
+    """Run until stopped; returns the exit code."""
+    _check(options)
+    return asyncio.run(_run(options, _scenario(options)))
+
+
+def _check(options: Options) -> None:
+    for name in options.defects:
+        if name not in DEFECTS:
+            raise ScenariosError(f"defect {name!r} does not exist", suggestion(name, sorted(DEFECTS)))
+    for version in options.tls:
+        if version not in TLS_VERSIONS:
+            raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
+
+
+def _scenario(options: Options) -> Loaded | None:
+    if options.scenario is None:
+        return None
+    found = load_all(find([options.scenario]))
+    if len(found) != 1:
+        names = ", ".join(loaded.name for loaded in found)
+        raise ScenariosError(f"{options.scenario!r} is several scenarios: {names}", "choose one of them")
+    return found[0]
+
+
+async def _run(options: Options, loaded: Loaded | None) -> int:
+    async with AsyncExitStack() as exits:
+        stop = _stop_on_signals()
+        level = options.log_level or ("warning" if options.command else "info")
+        exits.callback(show_log(level, as_json=options.log_json))
+        chain = _chain(options, loaded)
+        gateway = Gateway(
+            chain=chain,
+            bind=options.bind,
+            mqtt_port=options.mqtt_port,
+            state=options.state,
+            tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
+        )
+        gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
+        await exits.enter_async_context(gateway)
+        folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
+        service = _service(options, loaded, gateway, folder)
+        ready_file = options.ready_file or folder / "ready.json"
+        _write_ready(ready_file, service)
+        if options.command:
+            return await _run_command(options.command, _environment(service, ready_file), stop)
+        await asyncio.to_thread(_print_guide, service, loaded)
+        await stop.wait()
+        return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _chain(options: Options, loaded: Loaded | None) -> Chain:
+    """The chain of the scenario, of the state folder, or a new one."""
+    try:
+        if options.state is not None and layout.exists(options.state):
+            return _kept_chain(options, options.state)
+        chain = (_plan(options) if loaded is None else plan_for(loaded.scenario, options.seed)).build()
+        if options.state is not None:
+            layout.save(chain, options.state)
+    except CertsError as wrong:
+        # Whatever it is, the gateway cannot start: 3, also where `leafgate certs` would call it wrong usage.
+        raise CannotPlayError(wrong.message, wrong.hint) from None
+    warning = loop.loop_warning(chain)
+    if warning is not None:
+        refused = ", ".join(warning.refused_by) or "none of today's TLS stacks"
+        _say(f"{warning.message}; refused by: {refused}", warning.hint)
+    return chain
+
+
+def _kept_chain(options: Options, state: Path) -> Chain:
+    """The chain of an earlier run: it stays as it is, and what it does not fit is said."""
+    chain = layout.load(state)
+    note = hostname.check_hostname(chain, options.hostname) if options.hostname != Options.hostname else None
+    if note is not None:
+        _say(note.message, note.fix)
+    elif any(getattr(options, name) != getattr(Options, name) for name in CHAIN_OPTIONS):
+        _say(f"{state} has a chain already; it is served as it is", "choose another --state to make a new one")
+    return chain
+
+
+def _plan(options: Options) -> ChainPlan:
+    return ChainPlan(
+        hostname=options.hostname,
+        generation=options.generation,
+        device_ca_cn=options.device_ca_cn,
+        intermediates=options.intermediates,
+        key=options.key,
+        ip_san=options.ip_san,
+        defects=options.defects,
+        client_names=options.connect_names,
+        allow_cn_loop=options.allow_cn_loop,
+        seed=options.seed,
+    )
+
+
+def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: Path) -> Service:
+    service = Service(gateway)
+    if loaded is not None:
+        actors = casting(loaded.scenario, gateway, options.seed, folder, loaded.path.parent)
+        service.actors = tuple(actors.values())
+        service.leaves |= {actor.name: str(actor.connection) for actor in service.actors}
+    for name in options.leaves or ([] if service.leaves else [DEFAULT_LEAF]):
+        register(gateway, name, None, options.seed)
+        service.leaves[name] = gateway.connection_string(name)
+    return service
+
+
+def _write_ready(path: Path, service: Service) -> None:
+    try:
+        ready.write(path, ready.facts(service.gateway, service.leaves))
+    except OSError as wrong:
+        raise CannotPlayError(
+            f"cannot write {path}: {(wrong.strerror or '').lower()}", "choose another --ready-file"
+        ) from None
+
+
+def _environment(service: Service, ready_file: Path) -> dict[str, str]:
+    """What the command gets: the first leaf's identity, and the store only when the scenario has the root there."""
+    first = next(iter(service.leaves.values()))
+    root = str(service.gateway.root_ca)
+    variables = {
+        "IOTHUB_DEVICE_CONNECTION_STRING": first,
+        "IOTEDGE_ROOT_CA_CERT_PATH": root,
+        "LEAFGATE_READY": str(ready_file.absolute()),
+    }
+    if service.actors:
+        actor = service.actors[0]
+        variables["IOTEDGE_ROOT_CA_CERT_PATH"] = str(actor.pem or os.devnull)
+        if actor.trust == "system":
+            variables |= {"SSL_CERT_FILE": root, "NODE_EXTRA_CA_CERTS": root}
+    return {**os.environ, **variables}
+
+
+async def _run_command(command: Sequence[str], environment: Mapping[str, str], stop: asyncio.Event) -> int:
+    """Run the command; a signal to us ends it, its exit code is ours."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+    except OSError as wrong:
+        raise CannotPlayError(f"cannot run {command[0]!r}: {(wrong.strerror or '').lower()}") from None
+    ended = asyncio.create_task(process.wait())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not ended.done():
+        process.terminate()
+    code = await ended
+    return code if code >= 0 else 128 - code
+
+
+def _print_guide(service: Service, loaded: Loaded | None) -> None:
+    sys.stdout.write(guide.text(service.gateway, service.leaves, service.actors, loaded))
+    sys.stdout.flush()
+
+
+def _say(message: str, hint: str) -> None:
+    sys.stderr.write(f"leafgate: {message}\n  hint: {hint}\n")
