@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeVar
 
 from cryptography import x509
 
@@ -21,8 +20,7 @@ from certs.errors import NoSuchLevelError
 from certs.keys import PrivateKey, key_pem
 from certs.names import common_name
 from certs.workshop import Workshop
-
-ExtensionValue = TypeVar("ExtensionValue", bound=x509.ExtensionType)
+from certs.x509io import ExtensionValue
 
 
 class Role(StrEnum):

@@ -10,7 +10,7 @@ from cryptography import x509
 from certs.keys import PrivateKey
 from certs.names import is_ip
 from certs.profiles import CertProfile, Ids
-from certs.x509io import serial_of
+from certs.x509io import extension, serial_of
 
 _USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
@@ -75,7 +75,5 @@ def _identifiers(
 
 def key_id_of(certificate: x509.Certificate) -> bytes | None:
     """Return the certificate's subject key identifier."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except x509.ExtensionNotFound:
-        return None
+    found = extension(certificate, x509.SubjectKeyIdentifier)
+    return found.digest if found else None

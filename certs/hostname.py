@@ -13,6 +13,7 @@ from cryptography import x509
 
 from certs.chain import Chain
 from certs.names import common_name, is_ip
+from certs.x509io import extension
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ def alternative_names(
     certificate: x509.Certificate,
 ) -> tuple[list[str], list[ipaddress.IPv4Address | ipaddress.IPv6Address]]:
     """Return the dNSNames and the IP addresses of the subjectAltName."""
-    try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    san = extension(certificate, x509.SubjectAlternativeName)
+    if san is None:
         return [], []
     addresses = [
         one

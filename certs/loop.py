@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from certs.chain import Chain, Level, Role
+from certs.chain import Chain, Role
 from certs.names import common_name, first_equal
+from certs.x509io import extension
 
 _OPENSSL = ("Python", "paho", "OpenSSL s_client", "curl", "Node.js", ".NET Core on Linux", "NSS")
 _DOTNET_21 = (".NET Core 2.1",)
@@ -86,7 +87,17 @@ _CASES: dict[str, tuple[tuple[str, ...], int | None, str, str]] = {
 
 def loop_warning(chain: Chain) -> LoopWarning | None:
     """Return the loop in this hierarchy and who refuses it, or None."""
-    case = _case(chain)
+    if not chain.has(Role.DEVICE_CA):
+        return None
+    workload_ca = chain.level(Role.WORKLOAD_CA).certificate if chain.has(Role.WORKLOAD_CA) else None
+    return loop_between(chain.server.certificate, workload_ca, chain.level(Role.DEVICE_CA).certificate)
+
+
+def loop_between(
+    server: x509.Certificate, workload_ca: x509.Certificate | None, device_ca: x509.Certificate
+) -> LoopWarning | None:
+    """Return the loop between these certificates of one hierarchy, or None."""
+    case = _case(server, workload_ca, device_ca)
     if case is None:
         return None
     refused_by, code, what, hint = _CASES[case]
@@ -94,24 +105,21 @@ def loop_warning(chain: Chain) -> LoopWarning | None:
     return LoopWarning(case, refused_by, code, f"CN loop: {what}; {whom}", hint)
 
 
-def _case(chain: Chain) -> str | None:
-    if not chain.has(Role.DEVICE_CA):
-        return None
-    server, device_ca = chain.server, chain.level(Role.DEVICE_CA)
-    workload_ca = chain.level(Role.WORKLOAD_CA) if chain.has(Role.WORKLOAD_CA) else None
-    if workload_ca and workload_ca.template.subject == device_ca.template.subject:
-        return "L7" if _has_key_id(workload_ca) else "L7-no-ids"
-    if server.template.subject == device_ca.template.subject:
-        return _below_workload_ca(server) if workload_ca else "L6" if _has_key_id(server) else "L4"
-    return "name" if first_equal(device_ca.common_name, [common_name(server.template.subject)]) else None
+def _case(server: x509.Certificate, workload_ca: x509.Certificate | None, device_ca: x509.Certificate) -> str | None:
+    if workload_ca and workload_ca.subject == device_ca.subject:
+        return "L7" if _has_authority(workload_ca) else "L7-no-ids"
+    if server.subject == device_ca.subject:
+        if workload_ca:
+            return _below_workload_ca(server)
+        return "L6" if _has_authority(server) else "L4"
+    return "name" if first_equal(common_name(device_ca.subject), [common_name(server.subject)]) else None
 
 
-def _below_workload_ca(server: Level) -> str:
-    if _has_key_id(server):
+def _below_workload_ca(server: x509.Certificate) -> str:
+    if _has_authority(server):
         return "L3"
-    return "L1" if server.template.get(x509.KeyUsage) is None else "L2"
+    return "L1" if extension(server, x509.KeyUsage) is None else "L2"
 
 
-def _has_key_id(level: Level) -> bool:
-    identifier = level.template.get(x509.AuthorityKeyIdentifier)
-    return identifier is not None and (identifier.key_identifier or identifier.authority_cert_issuer) is not None
+def _has_authority(certificate: x509.Certificate) -> bool:
+    return extension(certificate, x509.AuthorityKeyIdentifier) is not None

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -24,6 +25,8 @@ from certs.keys import PrivateKey
 
 Extensions = Sequence[tuple[x509.ExtensionType, bool]]
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
+
+ExtensionValue = TypeVar("ExtensionValue", bound=x509.ExtensionType)
 
 _HASH = hashes.SHA256()
 _ONE_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -57,6 +60,14 @@ def serial_of(certificate: x509.Certificate) -> int:
 def to_pem(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return certificates as one PEM file, in that order."""
     return b"".join(certificate.public_bytes(PEM) for certificate in certificates)
+
+
+def extension(certificate: x509.Certificate, kind: type[ExtensionValue]) -> ExtensionValue | None:
+    """Return the certificate's extension of that type."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def public_key_id(certificate: x509.Certificate) -> bytes:

@@ -1,0 +1,19 @@
+"""The diagnose rules, one file per kind of trouble; RULES is the order in which equally severe findings are told."""
+
+from certs.rules import authority, loop, names, sending, trust, validity
+
+RULES = (
+    names.names,
+    trust.trust,
+    sending.gap,
+    sending.order,
+    sending.replaced,
+    loop.loop,
+    authority.may_sign,
+    authority.depth,
+    authority.purpose,
+    validity.time,
+    validity.strictness,
+)
+
+__all__ = ["RULES"]

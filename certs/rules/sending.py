@@ -1,0 +1,53 @@
+"""C: what is sent, is it complete and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from certs.chain import Role
+from certs.findings import Case, Problem, cn
+from certs.names import common_name
+
+
+def gap(case: Case) -> Iterator[Problem]:
+    """C1: an issuer is neither sent nor trusted."""
+    way = case.path
+    if way.missing is None or (case.trust is None and not way.unused):
+        return  # without knowing what is trusted, the top issuer may well be the leaf's root
+    if case.trust is not None and not way.unused and (way.roles[-1] is Role.INTERMEDIATE or case.ends_at_quickstart):
+        return  # told as T1 or T5
+    last = way.steps[-1]
+    yield Problem(
+        "C1", "error", f'a certificate is missing: "{common_name(way.missing)}" is neither sent nor trusted',
+        f"it issued {cn(last.certificate)} ({way.roles[-1]})",
+        "put the full chain into the device CA file, from the device CA up to the root", last.index,
+    )  # fmt: skip
+
+
+def order(case: Case) -> Iterator[Problem]:
+    """C2: everything is there, but not leaf to root; or something is sent that does not belong."""
+    indexes = [step.index for step in case.path.steps if step.index is not None]
+    if indexes != sorted(indexes) or (case.path.unused and case.path.missing is None and not case.path.wrong_key):
+        extra = ", ".join(cn(case.sent[at]) for at in case.path.unused)
+        yield Problem(
+            "C2", "warning", "the certificates are not sent in order from the server's to the root",
+            f"order: {', '.join(map(cn, case.sent))}" + (f"; no part of the chain: {extra}" if extra else ""),
+            "order them leaf to root; Mbed TLS, wolfSSL and BearSSL refuse otherwise",
+        )  # fmt: skip
+    doubles = [at for at, one in enumerate(case.sent) if one in case.sent[:at]]
+    if doubles:
+        yield Problem(
+            "C2", "note", "a certificate is sent twice", cn(case.sent[doubles[0]]), "send each once", doubles[0]
+        )
+
+
+def replaced(case: Case) -> Iterator[Problem]:
+    """C3: the issuer is there by name, but its key did not sign."""
+    wrong = case.path.wrong_key
+    if wrong is not None and wrong.index is not None:
+        below = case.path.steps[-1]
+        yield Problem(
+            "C3", "error", f"{cn(wrong.certificate)} was made again, and what its old key signed is still served",
+            f"{cn(below.certificate)} names it as issuer, but its key did not sign that certificate",
+            "let the gateway make its workload CA and server certificates again (wipe them, restart)", below.index,
+        )  # fmt: skip

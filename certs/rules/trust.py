@@ -1,0 +1,82 @@
+"""T: the way up ends at something that the leaf does not trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptography import x509
+
+from certs.chain import Role
+from certs.findings import Case, Problem, cn
+from certs.names import common_name
+from certs.path import Path
+
+
+def trust(case: Case) -> Iterator[Problem]:
+    """T1, T2, T4, T5: is the top trusted?"""
+    if case.trust is None:
+        return
+    top = case.path.steps[-1]
+    namesakes = [one for one in case.trust if one.subject == _top_name(case.path)]
+    if case.path.wrong_key is None and case.path.missing is None:
+        if top.certificate in case.trust:
+            return
+        yield _untrusted_root(case, namesakes)
+    elif case.path.wrong_key is not None and case.path.wrong_key.index is None:
+        yield _same_name_other_key(case)
+    elif below := [one for one in case.path.certificates if one in case.trust]:
+        yield Problem(
+            "T4", "error", "the leaf trusts an authority in the middle, and the root is neither sent nor trusted",
+            f"trusted: {cn(below[0])}, which is not self-signed",
+            "trust the root; OpenSSL takes an intermediate only with partial chains allowed",
+        )  # fmt: skip
+    elif case.ends_at_quickstart:
+        yield _quickstart(case)
+    elif case.path.roles[-1] is Role.INTERMEDIATE:
+        yield Problem(
+            "T1", "error", "the leaf does not trust the root of this chain",
+            f'{cn(top.certificate)} was issued by "{_top_cn(case)}", which is neither sent nor trusted',
+            f'install the root "{_top_cn(case)}" on the leaf', top.index,
+        )  # fmt: skip
+
+
+def _top_name(way: Path) -> x509.Name:
+    return way.missing or way.steps[-1].certificate.issuer
+
+
+def _top_cn(case: Case) -> str:
+    return common_name(_top_name(case.path))
+
+
+def _untrusted_root(case: Case, namesakes: list[x509.Certificate]) -> Problem:
+    top = case.path.steps[-1]
+    if namesakes:
+        return _same_name_other_key(case)
+    if case.path.roles[-1] is Role.SERVER:
+        return Problem(
+            "T1", "error", "the server certificate is self-signed and not trusted",
+            f"{_top_cn(case)} is its own issuer", "have it signed below a root that the leaf trusts", top.index,
+        )  # fmt: skip
+    if case.path.roles[-1] is not Role.ROOT:
+        return _quickstart(case)
+    trusted = ", ".join(cn(one) for one in case.trust or ()) or "nothing"
+    return Problem(
+        "T1", "error", "the leaf does not trust the root of this chain", f"root: {_top_cn(case)}; trusted: {trusted}",
+        f'install the root "{_top_cn(case)}" on the leaf', top.index,
+    )  # fmt: skip
+
+
+def _quickstart(case: Case) -> Problem:
+    return Problem(
+        "T5", "error", "the gateway runs on quickstart certificates, which no leaf trusts by itself",
+        f"the top is the self-signed {_top_cn(case)}", "configure a device CA below your root on the gateway",
+        case.path.steps[-1].index,
+    )  # fmt: skip
+
+
+def _same_name_other_key(case: Case) -> Problem:
+    return Problem(
+        "T2", "error", "the trusted root has the right name but another key: the root was made again",
+        f'"{_top_cn(case)}" is trusted, but its key did not sign this chain',
+        "copy the new root to the leaf and remove the old one", case.path.steps[-1].index,
+    )  # fmt: skip

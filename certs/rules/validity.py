@@ -1,0 +1,73 @@
+"""E and W: time, and what strict verifiers and single stacks object to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from certs import path
+from certs.findings import Case, Problem, cn
+from certs.x509io import extension, serial_of
+
+
+def time(case: Case) -> Iterator[Problem]:
+    """E1, E2: each certificate of the path must be valid now, the trusted root included."""
+    for step in case.path.steps:
+        start, end = step.certificate.not_valid_before_utc, step.certificate.not_valid_after_utc
+        if end < case.now:
+            yield Problem(
+                "E1", "error", f"{cn(step.certificate)} has expired", f"valid until {_minute(end)}",
+                "renew it and everything that it signed, then restart the gateway", step.index,
+            )  # fmt: skip
+        elif start > case.now:
+            yield Problem(
+                "E2", "error", f"{cn(step.certificate)} is not valid yet", f"valid from {_minute(start)}",
+                "compare the clocks of gateway and leaf (NTP)", step.index,
+            )  # fmt: skip
+
+
+def strictness(case: Case) -> Iterator[Problem]:
+    """W1 to W4: accepted by OpenSSL as paho uses it, refused elsewhere."""
+    for step in case.path.steps:
+        key = step.certificate.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
+            yield Problem(
+                "W1", "warning", f"{cn(step.certificate)} has an RSA key of {key.key_size} bits",
+                "OpenSSL's security level 2 wants 2048", "make it with a longer key", step.index,
+            )  # fmt: skip
+        if serial_of(step.certificate) == 0:
+            yield Problem(
+                "W2", "warning", f"{cn(step.certificate)} has serial number 0, which rustls cannot decode",
+                "as IoT Edge 1.2 and later write it", "nothing, unless a leaf runs on rustls", step.index,
+            )  # fmt: skip
+    if len(case.path.steps) > 9:
+        yield Problem(
+            "W3", "warning", "the chain is too long for small TLS stacks", f"{len(case.path.steps)} certificates",
+            "leave intermediates out; wolfSSL and rustls stop at 9",
+        )  # fmt: skip
+    yield from _strict(case)
+
+
+def _strict(case: Case) -> Iterator[Problem]:
+    lacking = [one for one in case.path.certificates if _lacks_key_id(one) or _lacks_usage(one)]
+    if lacking:
+        yield Problem(
+            "W4", "warning", "strict clients refuse this chain: Python 3.13's create_default_context and cryptography",
+            f"no authority key identifier or no CA key usage: {', '.join(map(cn, lacking))}",
+            "make them with key identifiers, or clear VERIFY_X509_STRICT on the client",
+        )  # fmt: skip
+
+
+def _lacks_key_id(one: x509.Certificate) -> bool:
+    return not path.is_self_signed(one) and extension(one, x509.AuthorityKeyIdentifier) is None
+
+
+def _lacks_usage(one: x509.Certificate) -> bool:
+    return path.is_ca(one) and extension(one, x509.KeyUsage) is None
+
+
+def _minute(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
