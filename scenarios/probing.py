@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from leafsim import STACKS, ConnackRefused, Disconnected, LeafError, Outcome, Target, TlsRefused, Unreachable
 from scenarios.attempt import Attempt
 from scenarios.errors import SkippedError
-from scenarios.tlsstacks import measured_name
 
 if TYPE_CHECKING:
     from scenarios.cast import Actor
@@ -33,11 +32,6 @@ class StackNote:
     expected: str
     got: str
     as_expected: bool = True
-
-    def sentence(self) -> str:
-        """The note in words; what was not played here says so."""
-        how = "measured earlier, not played here" if self.source == "measured" else self.source
-        return f"{measured_name(self.stack)}: {self.got} ({how})"
 
     def as_json(self) -> dict[str, object]:
         """The note as the JSON report has it."""

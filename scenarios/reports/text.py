@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from scenarios.results import Result, Run
+from scenarios.tlsstacks import measured_name
 
 MARKS = {"passed": ("✓", "32"), "failed": ("✗", "31"), "skipped": ("-", "33"), "error": ("!", "31")}
 LABEL = 6  # width of "why", "fix" and the like
@@ -50,10 +51,20 @@ def detail(result: Result, style: Style) -> list[str]:
         lines += _wrapped("", f"expected {result.expected}, got {result.got}", style, "31")
     elif result.reason:
         lines += _wrapped("", result.reason, style)
-    lines += [line for note in result.stacks for line in _wrapped("stack", note.sentence(), style)]
-    for label, text in (("why", result.why), ("fix", result.fix), ("era", result.era), ("twin", result.counterpart)):
+    notes = (("other", measured_stacks(result)), ("why", result.why), ("fix", result.fix), ("era", result.era))
+    for label, text in (*notes, ("twin", result.counterpart)):
         lines += _wrapped(label, text, style)
     return lines
+
+
+def measured_stacks(result: Result) -> str:
+    """What is known of stacks that were not played; those that were are in the timeline."""
+    groups: dict[str, list[str]] = {}
+    for note in result.stacks:
+        if note.source == "measured":
+            groups.setdefault(note.got, []).append(measured_name(note.stack))
+    said = "; ".join(f"{', '.join(names)}: {got}" for got, names in groups.items())
+    return f"{said} (measured earlier, not played here)" if said else ""
 
 
 def timeline(result: Result, style: Style) -> Iterator[str]:

@@ -17,6 +17,7 @@ GOOD = "# A leaf connects.\nsteps:\n  - connect: press-7\n"
 
 
 def read(folder: Path, text: str) -> Loaded:
+    """Load the text as a file."""
     path = folder / "mine.scenario.yaml"
     path.write_text(textwrap.dedent(text))
     return load(path)
@@ -139,7 +140,7 @@ def test_all_mistakes_of_a_file_come_at_once_at_their_places(tmp_path: Path) -> 
         ),
         pytest.param(
             "# C.\nleaves: {a: {stack: python}}\nsteps: [{connect: a}, {publish: a}]\n",
-            ["3:32: `a` only does TLS with stack python; give it `stack: paho` to speak MQTT"],
+            ["3:33: `a` only does TLS with stack python; give it `stack: paho` to speak MQTT"],
             id="stack-without-mqtt",
         ),
         pytest.param(
