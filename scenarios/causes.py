@@ -6,10 +6,12 @@ Rule: what can be seen in the served chain is said first; a guess from the clien
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from certs import inspect
+from cryptography import x509
+
+from certs import inspect, load_certificates
 from gateway.events import ConnectionRefused, Event, HandshakeFailed
 from scenarios.probing import CONNACK
 
@@ -77,20 +79,26 @@ def _of_handshake(event: HandshakeFailed, chain: Chain) -> Cause:
     return Cause(f"probably {guess.why}" if event.alert else guess.why, guess.fix)
 
 
-def in_chain(chain: Chain, name: str | None) -> Cause | None:
-    """What is wrong with the served chain for a leaf that trusts its root and uses `name`."""
-    found = inspect.problems(chain.sent, name=name or chain.hostname, trust=chain.trust, now=datetime.now(UTC))
-    return Cause(found[0].cause, found[0].fix) if found else None
+def in_chain(chain: Chain, name: str | None, trust: Sequence[x509.Certificate] | None = None) -> Cause | None:
+    """What is wrong with the served chain for a leaf that uses `name` and trusts the root, or `trust`."""
+    anchors = chain.trust if trust is None else trust
+    found = inspect.problems(chain.sent, name=name or chain.hostname, trust=anchors)
+    errors = [problem for problem in found if problem.severity == "error"]
+    return Cause(errors[0].cause, errors[0].fix) if errors else None
 
 
-def explain(stage: Stage) -> tuple[str, str]:
+def explain(stage: Stage) -> Cause:
     """Why and what to do, for a scenario that came out otherwise than expected; empty when nothing is known."""
-    refusal = next((event for event in reversed(stage.record.events) if isinstance(event, HandshakeFailed)), None)
-    if refusal is None:
-        refused = [event for event in stage.record.events if isinstance(event, ConnectionRefused)]
-        return (refused[-1].reason, CODES.get(refused[-1].code or 0, Cause("")).fix) if refused else ("", "")
-    found = _of_handshake(refusal, stage.gateway.chain)
-    return found.why, found.fix
+    refusals = [event for event in stage.record.events if isinstance(event, HandshakeFailed | ConnectionRefused)]
+    if not refusals:
+        return Cause("")
+    if isinstance(refusals[-1], HandshakeFailed) and stage.last is not None:
+        leaf = stage.last
+        trust = [] if leaf.pem is None else load_certificates(leaf.pem.read_bytes())
+        seen = in_chain(stage.gateway.chain, leaf.connection.target, trust)
+        if seen:
+            return seen
+    return probable(refusals[-1], stage.gateway.chain) or Cause("")
 
 
 def who(event: Event) -> str:

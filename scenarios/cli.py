@@ -162,7 +162,9 @@ def up(
 def demo(
     *,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key between the acts.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Repeat an earlier demo.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", envvar="LEAFGATE_SEED", help="Repeat an earlier demo.")
+    ] = None,
 ) -> None:
     """Show the whole thing: a chain, a gateway, three leaves with telemetry, then the failures and their reasons.
 
@@ -182,7 +184,9 @@ def run(
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="How many to play at once.")] = 4,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="JSON report; - for stdout.")] = None,
     junit_file: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML report.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Repeat an earlier run.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", envvar="LEAFGATE_SEED", help="Repeat an earlier run.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell of passing scenarios too.")] = False,
 ) -> None:
     """Play scenarios against a real gateway with real leaves and say whether they come out as they claim.

@@ -5,6 +5,7 @@ Rule: nothing is shared between tests: each has its own ports and its own folder
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
     from scenarios.rig import GatewayHandle, LeafHandle
 
 SUFFIX = ".scenario.yaml"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--leafgate-seed N` repeats the scenarios of an earlier run."""
-    group = parser.getgroup("leafgate")
-    group.addoption(
-        "--leafgate-seed", type=int, default=None, metavar="N", help="seed of collected *.scenario.yaml files"
-    )
+SEED = "LEAFGATE_SEED"
 
 
 @pytest.fixture
@@ -88,9 +82,8 @@ class ScenarioItem(pytest.Item):
         from scenarios.catalogue import load_all  # noqa: PLC0415
         from scenarios.runner import new_seed, play  # noqa: PLC0415
 
-        seed = self.config.getoption("--leafgate-seed")
         loaded = load_all([self.path])[0]
-        self.seed = new_seed() if seed is None else seed
+        self.seed = int(os.environ.get(SEED) or new_seed())
         result = asyncio.run(play(loaded, seed=self.seed))
         if result.status == "skipped":
             pytest.skip(result.reason)
@@ -104,7 +97,7 @@ class ScenarioItem(pytest.Item):
 
         if isinstance(excinfo.value, ScenarioFailure):
             lines = scenario(excinfo.value.result, Style(colour=False), verbose=True)
-            return "\n".join([*lines, f"   (repeat with --leafgate-seed {self.seed})"])
+            return "\n".join([*lines, f"   (repeat with {SEED}={self.seed})"])
         if isinstance(excinfo.value, ScenarioFileError):
             return excinfo.value.message
         return super().repr_failure(excinfo, style)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from scenarios.causes import explain
 from scenarios.errors import NotAsExpected, SkippedError
@@ -65,7 +64,7 @@ class _Player:
         self._folder = folder
         self._stage: Stage | None = None
         self._status: Status = "passed"
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, str] = {}
 
     async def play(self) -> None:
         """Play every step, up to the first that does not come out as expected."""
@@ -77,7 +76,9 @@ class _Player:
                     await step.play(stage)
                 self._facts.pop("step", None)
         except NotAsExpected as outcome:
-            self._end("failed", str(outcome), expected=outcome.expected, got=outcome.got)
+            assert self._stage is not None
+            why, fix = explain(self._stage)
+            self._end("failed", str(outcome), expected=outcome.expected, got=outcome.got, why=why, fix=fix)
         except SkippedError as skipped:
             self._end("skipped", skipped.message)
         except Exception as error:  # noqa: BLE001 - one scenario must not take the others with it
@@ -90,9 +91,7 @@ class _Player:
     def result(self, duration: float) -> Result:
         """What is known now."""
         scenario, stage = self._loaded.scenario, self._stage
-        facts = {"why": scenario.cause or "", "fix": scenario.fix or ""}
-        if self._status == "failed" and stage is not None:
-            facts["why"], facts["fix"] = explain(stage)
+        facts = {"why": scenario.cause or "", "fix": scenario.fix or "", **self._facts}
         return Result(
             file=str(self._loaded.path),
             name=self._loaded.name,
@@ -104,7 +103,6 @@ class _Player:
             rows=stage.timeline.rows if stage else (),
             stacks=tuple(stage.notes) if stage else (),
             **facts,
-            **self._facts,
         )
 
 

@@ -79,21 +79,22 @@ class Stage:
         self.record = Record(self.timeline)
         self.clock = HubClock()
         self.notes: list[StackNote] = []
+        self.last: Actor | None = None
         self._plan = plan_for(self.scenario, seed)
         self._base = loaded.path.parent
         self._seed = seed
         self._folder = folder
-        self._exit = AsyncExitStack()
         self._sent: dict[str, list[str]] = {}
 
     async def __aenter__(self) -> Self:
         chain = await asyncio.to_thread(self._plan.build)
-        versions = self.scenario.gateway.tls or None
-        gateway = Gateway(chain=chain, tls=versions, clock=self.clock, log=self.record.logger)
+        gateway = Gateway(chain=chain, tls=self.scenario.gateway.tls or None, clock=self.clock, log=self.record.logger)
         gateway.events.subscribe(self.record.see)
-        self.gateway = await self._exit.enter_async_context(gateway)
-        self.timeline.add("gateway", served(chain), left_out(chain))
-        self._cast = casting(self.scenario, self.gateway, self._seed, self._folder, self._base)
+        async with AsyncExitStack() as until_ready:
+            self.gateway = await until_ready.enter_async_context(gateway)
+            self.timeline.add("gateway", served(chain), left_out(chain))
+            self._cast = casting(self.scenario, gateway, self._seed, self._folder, self._base)
+            self._exit = until_ready.pop_all()
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -112,8 +113,9 @@ class Stage:
 
     async def connect(self, leaf: str, timeout: float) -> Attempt:  # noqa: ASYNC109 - a limit of ours
         """Let the leaf connect, and note what came of it."""
-        attempt = await asyncio.to_thread(self._cast[leaf].connect, timeout)
-        self.timeline.add(leaf, attempt.describe(), self._cast[leaf].remark)
+        self.last = self._cast[leaf]
+        attempt = await asyncio.to_thread(self.last.connect, timeout)
+        self.timeline.add(leaf, attempt.describe(), self.last.remark)
         return attempt
 
     async def disconnect(self, leaf: str) -> None:

@@ -15,28 +15,10 @@ from scenarios.schema import json_schema
 SCHEMA = json_schema()
 
 
-KEYWORDS = [
-    "$ref",
-    "$schema",
-    "$defs",
-    "title",
-    "description",
-    "default",
-    "anyOf",
-    "oneOf",
-    "type",
-    "enum",
-    "const",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "minItems",
-    "minimum",
-    "maximum",
-    "pattern",
-    "discriminator",
-]
+KEYWORDS = {
+    *("$ref", "$schema", "$defs", "title", "description", "default", "anyOf", "oneOf", "type", "enum", "const"),
+    *("properties", "required", "additionalProperties", "items", "minItems", "minimum", "maximum", "discriminator"),
+}
 TYPES: dict[str, Any] = {
     "object": dict,
     "array": list,
@@ -52,7 +34,7 @@ def errors(schema: Any, value: Any, where: str = "$") -> Iterator[str]:
     """What a validator of the keywords that our schema uses would say."""
     if schema is True:
         return
-    assert set(schema) <= set(KEYWORDS), "this small validator does not know all keywords of the schema"
+    assert set(schema) <= KEYWORDS, "this small validator does not know all keywords of the schema"
     if "$ref" in schema:
         yield from errors(SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], value, where)
         return
