@@ -11,11 +11,17 @@ from scenarios.load import SUFFIX, load, stem
 from scenarios.model import Loaded
 
 LIBRARY = Path(__file__).parent / "library"
+THEMES = ("tls", "mqtt", "sas", "chains")  # in the order in which a connection comes about
 
 
 def names() -> dict[str, Path]:
-    """Every scenario of the library: `theme/name` and its file."""
-    return {library_name(path): path for path in sorted(LIBRARY.rglob(f"*{SUFFIX}"))}
+    """Every scenario of the library: `theme/name` and its file, theme by theme."""
+
+    def place(path: Path) -> tuple[int, Path]:
+        theme = path.parent.name
+        return (THEMES.index(theme) if theme in THEMES else len(THEMES), path)
+
+    return {library_name(path): path for path in sorted(LIBRARY.rglob(f"*{SUFFIX}"), key=place)}
 
 
 def library_name(path: Path) -> str:

@@ -21,6 +21,7 @@ from scenarios.reports.text import Style
 from scenarios.results import Result
 from scenarios.runner import new_seed, play_all
 from scenarios.steps.connect import Connect
+from scenarios.words import printable
 
 # The names of the certificate article in the IoT Edge documentation.
 HOSTNAME, DEVICE_CA = "iotedgegw.local", "iotgateway.ca"
@@ -56,7 +57,10 @@ class _Demo:
     def _show_chain(self) -> Chain:
         chain = ChainPlan(hostname=HOSTNAME, device_ca_cn=DEVICE_CA, seed=self._seed).build()
         self._act("The chain", "A gateway shows its leaves a server certificate and everything above it.")
-        self._say(inspect.tree(chain.sent, name=HOSTNAME, trust=chain.trust))
+        for line in inspect.lines(chain.sent, name=HOSTNAME, trust=chain.trust):
+            branch = "   " * (line.depth - 1) + "└─ " if line.depth else ""
+            level = self._style.paint(f"{branch}{line.role}", "36")
+            self._say("  ".join([f"{level}: {line.common_name}", *line.remarks]))
         return chain
 
     async def _start(self, chain: Chain) -> Gateway:
@@ -90,10 +94,10 @@ class _Demo:
         device = Device(text, trust=gateway.root_ca, port=port, connect_to=here)
         device.connect()
         # The key is the one secret in the text; a demonstration is projected on walls.
-        shown = ";".join(
-            "SharedAccessKey=..." if part.startswith("SharedAccessKey=") else part for part in text.split(";")
-        )
-        self._say(f"{self._label(name)}connected with {shown}")
+        start, _, rest = text.partition("SharedAccessKey=")
+        if name == next(iter(LEAVES)):
+            self._say(f"{start}\n    SharedAccessKey=...;{rest.partition(';')[2]}\n")
+        self._say(f"{self._label(name)}connected to {gateway.hostname}")
         return device
 
     async def _show_failures(self) -> list[Result]:
@@ -118,9 +122,8 @@ class _Demo:
         mark = style.paint(f"{number:2}", "1") if result.status == "passed" else style.paint(" ✗", "31")
         yield f"{mark}  {style.paint(result.name, '1')}"
         yield from self._field("", result.claim)
-        for row in result.rows:
-            if not row.text.startswith("serves "):
-                yield from self._field(row.who, row.text + (f"  ({row.note})" if row.note else ""))
+        for who, text in self._seen(result):
+            yield from self._field(who, text)
         if result.status != "passed":
             yield from self._field("", f"not as claimed: {result.reason}")
         yield from self._field("why", result.why)
@@ -129,9 +132,23 @@ class _Demo:
             yield from self._field("era", result.era)
         yield ""
 
+    def _seen(self, result: Result) -> Iterator[tuple[str, str]]:
+        """Each side's view once; stacks that were tried beside the leaf only say whether they agree."""
+        stacks = [note for note in result.stacks if note.source == "live"]
+        tried = {note.stack for note in result.stacks}
+        rows = [(row.who, row.text + (f"  ({row.note})" if row.note else "")) for row in result.rows[1:]]
+        rows = list(dict.fromkeys(row for row in rows if row[0] not in tried))
+        yield from rows
+        said = {text for _, text in rows}
+        for got in dict.fromkeys(note.got for note in stacks):
+            names = " and ".join(note.stack for note in stacks if note.got == got)
+            yield "also", f"{names}: the same" if got in said - {"connected"} else f"{names}: {got}"
+
     def _field(self, label: str, text: str) -> Iterator[str]:
         indent = 4 + (LABEL if label else 0)
-        for number, line in enumerate(textwrap.wrap(text, self._style.width - indent, break_on_hyphens=False)):
+        for number, line in enumerate(
+            textwrap.wrap(printable(text), self._style.width - indent, break_on_hyphens=False)
+        ):
             head = f"    {self._label(label)}" if label and number == 0 else " " * indent
             yield head + line
 

@@ -37,6 +37,12 @@ def seconds(text: object) -> float:
     return float(number) * _SECONDS[unit]
 
 
+def duration(value: float) -> str:
+    """The seconds as one would write them: 7200 is 2h."""
+    unit = next((unit for unit in ("d", "h", "m", "s") if value and value % _SECONDS[unit] == 0), "ms")
+    return f"{value / _SECONDS[unit]:g}{unit}"
+
+
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway import logs
 from gateway.events import ConnectionRefused, Event, HandshakeFailed
 from scenarios import causes
+from scenarios.words import printable
 
 if TYPE_CHECKING:
     from gateway import Gateway
@@ -48,5 +49,4 @@ class Refusals:
         cause = causes.probable(event, self._gateway.chain)
         assert cause is not None
         fix = f"; {cause.fix}" if cause.fix else ""
-        text = f"refused {causes.who(event)}: {causes.said(event)}: {cause.why}{fix}"
-        return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+        return printable(f"refused {causes.who(event)}: {causes.said(event)}: {cause.why}{fix}")

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from scenarios.results import Result, Run
 from scenarios.tlsstacks import measured_name
+from scenarios.words import printable
 
 MARKS = {"passed": ("✓", "32"), "failed": ("✗", "31"), "skipped": ("-", "33"), "error": ("!", "31")}
 LABEL = 6  # width of "why", "fix" and the like
@@ -73,7 +74,7 @@ def timeline(result: Result, style: Style) -> Iterator[str]:
     for row in result.rows:
         head = f"   {row.at:5.3f}  "
         room = style.width - len(head) - who - 2
-        first, *rest = textwrap.wrap(row.text, room) or [""]
+        first, *rest = textwrap.wrap(printable(row.text), room) or [""]
         note = f"({row.note})" if row.note else ""
         if note and len((rest or [first])[-1]) + len(note) + 2 > room:
             rest = [*rest, *textwrap.wrap(note, room)]
@@ -88,7 +89,7 @@ def _wrapped(label: str, text: str, style: Style, code: str = "") -> list[str]:
     if not text:
         return []
     indent = " " * (3 + (LABEL if label else 0))
-    lines = textwrap.wrap(text, style.width - len(indent), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(printable(text), style.width - len(indent), break_long_words=False, break_on_hyphens=False)
     painted = [style.paint(line, code) if code else line for line in lines]
     head = f"   {style.paint(label.ljust(LABEL), '1')}" if label else indent
     return [head + painted[0], *(indent + line for line in painted[1:])]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from scenarios.fields import seconds
+from scenarios.fields import duration, seconds
 from scenarios.setting import Play
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class Clock(Play):
     @property
     def title(self) -> str:
         """The step in a few words."""
-        return f"clock +{self.clock:g} s"
+        return f"clock +{duration(self.clock)}"
 
     async def play(self, stage: Stage) -> None:
         """Move the clock."""
         stage.clock.advance(self.clock)
-        stage.timeline.add("clock", f"+{self.clock:g} s")
+        stage.timeline.add("clock", f"the gateway's clock goes {duration(self.clock)} ahead")
