@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -25,6 +25,7 @@ from certs.keys import FreshKeys, KeySource, PrivateKey, key_pem, load_key
 from certs.names import name as subject_name
 from certs.profiles import SCRIPT_FIRST_SERIAL, SCRIPT_INTERMEDIATE_CA, SCRIPT_ROOT_CA
 from certs.scripts import ALGORITHMS, BASH, INTERMEDIATE, PRODUCTS, ROOT, Dialect
+from certs.workshop import Workshop
 from certs.x509io import PEM, key_id, public_key_id, to_pem
 
 _FOLDERS = ("certs", "private", "csr", "newcerts", "intermediateCerts")
@@ -50,7 +51,7 @@ class WorkingFolder:
     ) -> None:
         self.folder = Path(folder)
         self._keys = keys or FreshKeys()
-        self._now = (now or datetime.now(UTC)).replace(microsecond=0)
+        self._now = Workshop(fixed_now=now).now()
         self._say = say
         settings = os.environ if environment is None else environment
         self._days = _days(settings.get("DEFAULT_VALIDITY_DAYS", "30"))
@@ -71,7 +72,7 @@ class WorkingFolder:
 
     def install_root(self, certificate: Path, key_file: Path, dialect: Dialect = BASH) -> list[Path]:
         """Take somebody's root from files and make a new intermediate below it."""
-        found, key = files.read_certificates(certificate)[0], self._read_key(key_file, self._root_password)
+        found, key = files.read_certificates(certificate)[0], self._read_key(key_file, self._root_password, own=False)
         if key_id(key) != public_key_id(found):
             raise FileRefusedError(key_file, f"it is not the key of {certificate}", "give the root's own key")
         if not path.is_ca(found):
@@ -199,7 +200,7 @@ class WorkingFolder:
             )
         certificate = files.read_certificates(certificate_file)[0]
         password = self._root_password if prefix == ROOT else _INTERMEDIATE_PASSWORD.encode()
-        key = self._read_key(self.folder / "private" / f"{prefix}.key.pem", password)
+        key = self._read_key(self.folder / "private" / f"{prefix}.key.pem", password, own=True)
         role = Role.ROOT if prefix == ROOT else Role.INTERMEDIATE
         level = Level(role, Template.of(certificate), certificate, key)
         self._refuse_expired(level)
@@ -212,12 +213,12 @@ class WorkingFolder:
                 "begin again with create_root_and_intermediate; DEFAULT_VALIDITY_DAYS sets how long they live",
             )
 
-    def _read_key(self, file: Path, password: bytes) -> PrivateKey:
+    def _read_key(self, file: Path, password: bytes, *, own: bool) -> PrivateKey:
         """Read a key, encrypted with that password or not at all."""
         data = files.read(file)
         for attempt in (password, None):
             try:
-                return load_key(data, attempt)
+                return load_key(data, attempt, own=own)
             except ValueError:
                 continue
         raise FileRefusedError(file, "its password is not the one expected", "set ROOT_CA_PASSWORD") from None

@@ -64,10 +64,10 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     return found
 
 
-def read_key(path: Path, password: bytes | None = None) -> PrivateKey:
-    """Read a private key file."""
+def read_own_key(path: Path) -> PrivateKey:
+    """Read a private key file that this package wrote."""
     try:
-        return load_key(read(path), password)
+        return load_key(read(path), own=True)
     except ValueError:
         raise FileRefusedError(
             path, "not a private key that can be read", "PEM, RSA or EC; is the password right?"

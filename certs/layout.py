@@ -110,7 +110,7 @@ def _description(path: Path) -> dict[str, Any]:
 def _read_level(place: Path, number: int, role: Role) -> Level:
     path = place / "certs" / f"{number}-{role}.cert.pem"
     key_path = place / "private" / f"{number}-{role}.key.pem"
-    certificate, key = files.read_certificates(path)[0], files.read_key(key_path)
+    certificate, key = files.read_certificates(path)[0], files.read_own_key(key_path)
     if x509io.key_id(key) != public_key_id(certificate):
         raise FileRefusedError(
             key_path, f"it is not the key of {path.name}", "restore the folder, or start with an empty one"

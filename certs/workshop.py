@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
 from certs.keys import FreshKeys, KeySource, PrivateKey, SeededKeys, digest
+
+#: OpenSSL asks time(), whose second begins some milliseconds after the precise clock's: without this a certificate is
+#: "not yet valid" to whoever looks at it at once, a few times in a thousand
+_TICK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Workshop:
         """
         if self.fixed_now is not None:
             return self.fixed_now.astimezone(UTC).replace(microsecond=0)
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = datetime.now(UTC).replace(microsecond=0) - _TICK
         return now if self.seed is None else now.replace(hour=0, minute=0, second=0)
 
     def key(self, kind: str, purpose: str) -> PrivateKey:

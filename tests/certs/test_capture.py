@@ -93,7 +93,9 @@ def silent(connection):
 
 
 @pytest.mark.parametrize(
-    ("handle", "cause"), [(plain_text, "plain"), (closing, "closed"), (silent, "silence")], ids=str
+    ("handle", "cause"),
+    [(plain_text, "plain"), (closing, "closed"), (silent, "silence")],
+    ids=["plain", "closed", "silence"],
 )
 def test_port_without_tls_is_told(handle, cause):
     """Plain text, an immediate end and silence are told apart, each with a hint."""
