@@ -13,7 +13,7 @@ from cryptography import x509
 
 from certs import inspect, load_certificates
 from gateway.events import ConnectionRefused, Event, HandshakeFailed
-from scenarios.probing import CONNACK
+from leafsim.hints import CONNACK_NAMES
 
 if TYPE_CHECKING:
     from certs import Chain
@@ -112,7 +112,7 @@ def said(event: Event) -> str:
     if isinstance(event, ConnectionRefused):
         if event.code is None:
             return "closed without CONNACK"
-        return f"CONNACK {event.code} ({CONNACK.get(event.code, 'refused')})"
+        return f"CONNACK {event.code} ({CONNACK_NAMES.get(event.code, 'refused')})"
     if isinstance(event, HandshakeFailed) and event.alert:
         return f"{'it sent' if event.sent_by == 'client' else 'got'} alert {event.alert}"
     return "no alert"

@@ -5,22 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from leafsim import STACKS, ConnackRefused, Disconnected, LeafError, Outcome, Target, TlsRefused, Unreachable
+from leafsim.stacks import STACKS, Outcome, Target
+
+from leafsim import ConnackRefused, Disconnected, LeafError, TlsRefused, Unreachable
 from scenarios.attempt import Attempt
 from scenarios.errors import SkippedError
 
 if TYPE_CHECKING:
     from scenarios.cast import Actor
     from scenarios.expectations import Verdict
-
-# MQTT 3.1.1, table 3.1
-CONNACK = {
-    1: "unacceptable protocol version",
-    2: "identifier rejected",
-    3: "server unavailable",
-    4: "bad user name or password",
-    5: "not authorised",
-}
 
 
 @dataclass(frozen=True)
@@ -50,21 +43,15 @@ def attempt_of(error: LeafError | None) -> Attempt:
         case None:
             return Attempt(connected=True)
         case TlsRefused():
-            return _tls(error.verify_code, error.verify_message, error.alert, error.detail)
+            text = error.verify_message or (f"alert {error.alert}" if error.alert else error.detail)
+            return Attempt(connected=False, by=error.by, kind="tls", verify_code=error.verify_code, message=text)
         case ConnackRefused():
-            words = CONNACK.get(error.code, "refused")
-            return Attempt(connected=False, by="gateway", kind="connack", message=words, connack=error.code)
+            return Attempt(connected=False, by="gateway", kind="connack", message=error.name, connack=error.code)
         case Unreachable():
-            return Attempt(connected=False, kind="unreachable", message=error.message)
+            return Attempt(connected=False, kind="unreachable", message=error.detail)
         case Disconnected():
-            return Attempt(connected=False, by="gateway", kind="disconnected", message=error.message)
-    return Attempt(connected=False, message=error.message)
-
-
-def _tls(code: int | None, message: str | None, alert: str | None, detail: str) -> Attempt:
-    by = "gateway" if code is None and alert else "leaf"
-    text = message or (f"alert {alert}" if alert else detail)
-    return Attempt(connected=False, by=by, kind="tls", verify_code=code, message=text)
+            return Attempt(connected=False, by="gateway", kind="disconnected", message=error.reason)
+    raise error  # not an outcome: what the leaf was given cannot be used
 
 
 def try_stack(actor: Actor, timeout: float) -> Attempt:

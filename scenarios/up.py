@@ -192,17 +192,16 @@ def _write_ready(path: Path, service: Service) -> None:
 def _environment(service: Service, ready_file: Path) -> dict[str, str]:
     """What the command gets: the first leaf's identity, and the store only when the scenario has the root there."""
     first = next(iter(service.leaves.values()))
-    root = str(service.gateway.root_ca)
     variables = {
         "IOTHUB_DEVICE_CONNECTION_STRING": first,
-        "IOTEDGE_ROOT_CA_CERT_PATH": root,
+        "IOTEDGE_ROOT_CA_CERT_PATH": str(service.gateway.root_ca),
         "LEAFGATE_READY": str(ready_file.absolute()),
     }
     if service.actors:
         actor = service.actors[0]
         variables["IOTEDGE_ROOT_CA_CERT_PATH"] = str(actor.pem or os.devnull)
         if actor.trust == "system":
-            variables |= {"SSL_CERT_FILE": root, "NODE_EXTRA_CA_CERTS": root}
+            variables |= dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(actor.pem))
     return {**os.environ, **variables}
 
 

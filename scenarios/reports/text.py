@@ -89,7 +89,9 @@ def _wrapped(label: str, text: str, style: Style, code: str = "") -> list[str]:
     if not text:
         return []
     indent = " " * (3 + (LABEL if label else 0))
-    lines = textwrap.wrap(printable(text), style.width - len(indent), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        printable(" ".join(text.split())), style.width - len(indent), break_long_words=False, break_on_hyphens=False
+    )
     painted = [style.paint(line, code) if code else line for line in lines]
     head = f"   {style.paint(label.ljust(LABEL), '1')}" if label else indent
     return [head + painted[0], *(indent + line for line in painted[1:])]

@@ -47,7 +47,7 @@ with Device(text, trust=os.environ["IOTEDGE_ROOT_CA_CERT_PATH"], port=ready["mqt
 def lay_out(pytester: pytest.Pytester) -> None:
     """A user's project with tests and scenarios."""
     pytester.makepyfile(test_mine=TESTS)
-    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
     (pytester.path / "good.scenario.yaml").write_text(PASSING)
 
 

@@ -44,7 +44,7 @@ def test_text_of_a_failing_run_explains_itself() -> None:
     lines = list(render(RUN, Style(colour=False, width=100)))
     assert lines[:8] == [
         "✗ tls/missing-intermediate" + " " * 68 + "0.21 s",
-        "   0.003  gateway   serves gw.factory.test ← iotedge workload ca ← gw.ca    (intermediate left out)",
+        "   0.003  gateway   serves gw.factory.test ← iotedge workload ca ← gw.ca     (intermediate left out)",
         "   0.041  press-7   TLS: unable to get local issuer certificate (20)",
         "   expected connected, got refused",
         "   other Go 1.27: refused (measured earlier, not played here)",

@@ -1,0 +1,34 @@
+"""Running the `leafgate` command as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "leafgate")
+# What a user's shell may have set must not change a test.
+OURS = ("LEAFGATE_", "SSL_CERT_", "NODE_EXTRA_", "NO_COLOR")
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+
+
+def leafgate(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=90, check=False, env={**CLEAN, **(env or {})})
+
+
+@contextmanager
+def running(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run the command beside the test; it is gone afterwards."""
+    words = [*COMMAND, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env={**CLEAN, **(env or {})})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
