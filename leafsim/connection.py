@@ -11,12 +11,12 @@ import base64
 import binascii
 import dataclasses
 import difflib
-import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from leafsim.address import is_address
 from leafsim.errors import ConnectionStringError
 
 HOST_NAME, DEVICE_ID, MODULE_ID = "HostName", "DeviceId", "ModuleId"
@@ -184,7 +184,7 @@ def _check_id(key: str, value: str) -> None:
 
 
 def _check_host(key: str, value: str) -> None:
-    if _is_address(value):
+    if is_address(value):
         return
     if "://" in value:
         problem, hint = "is a URL", "write the name alone, without mqtts://"
@@ -195,11 +195,3 @@ def _check_host(key: str, value: str) -> None:
     else:
         return
     raise ConnectionStringError("bad-value", key, f"{key} {problem}", hint)
-
-
-def _is_address(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return True

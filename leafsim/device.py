@@ -4,8 +4,7 @@
         device.send({"temperature": 21}, {"line": "4"})
 
 Rule: after `disconnect` nothing is left, no thread and no socket. Nothing is sent again by itself: whoever calls `send`
-learns how it ended. paho's private names that this relies on are in tests/leafsim/test_paho_contract.py.
-"""
+learns how it ended."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ class Device:
 
     `client_id`, `username` and `sas_expires` replace what follows from the connection string, for leaves that are wrong
     on purpose. `connect_to` lets TCP go elsewhere while SNI and verification keep the name. `on_message` is called on
-    the connection's thread for whatever arrives.
+    the connection's thread for whatever arrives, `on_disconnect` once with the reason when a connection has ended.
     """
 
     def __init__(
@@ -52,6 +51,7 @@ class Device:
         clean_session: bool = False,
         client_certificate: ClientCertificate | None = None,
         on_message: Callable[[Received], None] | None = None,
+        on_disconnect: Callable[[str], None] | None = None,
         api_version: str = API_VERSION,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -68,6 +68,7 @@ class Device:
         self._clean_session = clean_session
         self._client_certificate = client_certificate
         self._on_message = on_message
+        self._on_disconnect = on_disconnect
         self._now = now
         self._session: Session | None = None
         self._lock = threading.Lock()  # connect and disconnect exclude each other
@@ -92,6 +93,7 @@ class Device:
                 routes=self._routes,
                 clean_session=self._clean_session,
                 on_message=self._on_message,
+                on_end=self._on_disconnect,
             )
             session.open(self.connection.target, self.port, self._keep_alive, timeout)
             self._session = session

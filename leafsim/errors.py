@@ -22,10 +22,11 @@ class LeafError(Exception):
 class ConnectionStringError(LeafError):
     """A connection string that real SDKs refuse or misread. `problem` is a fixed word, `part` the key concerned."""
 
-    def __init__(self, problem: str, part: str | None, message: str, hint: str) -> None:
+    def __init__(self, problem: str, part: str | None, detail: str, hint: str) -> None:
         self.problem = problem
         self.part = part
-        super().__init__(f"connection string: {message}", hint)
+        self.detail = detail
+        super().__init__(f"connection string: {detail}", hint)
 
 
 class TrustError(LeafError):

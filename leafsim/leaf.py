@@ -30,8 +30,12 @@ class Leaf:
         try:
             await asyncio.shield(attempt)
         except asyncio.CancelledError:
-            attempt.add_done_callback(lambda done: done.cancelled() or done.exception() or self.device.disconnect())
+            attempt.add_done_callback(self._drop)
             raise
+
+    def _drop(self, attempt: asyncio.Future[None]) -> None:
+        if not attempt.cancelled() and attempt.exception() is None:
+            self.device.disconnect()
 
     async def disconnect(self) -> None:
         """Disconnect as Device.disconnect does."""

@@ -7,21 +7,21 @@ paho is called; an acknowledgement that overtakes its registration waits in `_ea
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import MQTTMessage
 
 from leafsim import tls
+from leafsim.address import with_port
+from leafsim.client import Client, cut, tls_version
 from leafsim.errors import ConnackRefused, Disconnected, LeafError, TlsRefused, Unreachable
+from leafsim.explain import alert_name, explain
 from leafsim.routes import Routes
 
 log = logging.getLogger("leafsim")
@@ -40,48 +40,6 @@ class Received:
     duplicate: bool = False
 
 
-class Client(mqtt.Client):
-    """paho's client, which also knows where TCP goes, the CONNACK code as sent, and which thread serves it."""
-
-    def __init__(self, routes: Routes, *, client_id: str, clean_session: bool = True) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            clean_session=clean_session,
-            protocol=mqtt.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        self.routes = routes
-        self.phase = "tcp"
-        self.connack: int | None = None
-        self.thread: threading.Thread | None = None
-        self.thread_known = threading.Event()
-        self.on_thread_end: Callable[[str], None] | None = None
-
-    def _create_socket_connection(self) -> socket.socket:
-        where = self.routes.resolve(self.host, self.port)
-        connection = socket.create_connection(where, timeout=self.connect_timeout)
-        self.phase = "tls"
-        return connection
-
-    def _handle_connack(self) -> mqtt.MQTTErrorCode:
-        # paho keeps code 1 to itself when it may not fall back to MQTT 3.1.
-        self.connack = self._in_packet["packet"][1]
-        return super()._handle_connack()
-
-    def _thread_main(self) -> None:
-        self.thread = threading.current_thread()
-        self.thread_known.set()
-        reason = "the connection was closed"
-        try:
-            super()._thread_main()
-        except Exception as error:  # noqa: BLE001 - whatever a packet made paho raise: the leaf is disconnected now
-            reason = f"the gateway sent what is no MQTT ({type(error).__name__})"
-        finally:
-            if self.on_thread_end:
-                self.on_thread_end(reason)
-
-
 class Session:
     """One connection, from CONNECT to its end."""
 
@@ -95,6 +53,7 @@ class Session:
         routes: Routes,
         clean_session: bool,
         on_message: Callable[[Received], None] | None,
+        on_end: Callable[[str], None] | None,
     ) -> None:
         try:
             client = Client(routes, client_id=client_id, clean_session=clean_session)
@@ -102,6 +61,7 @@ class Session:
             raise LeafError(f"MQTT client id: {error}", "MQTT 3.1.1 wants one with clean_session=False") from None
         client.username_pw_set(username, password)
         client.tls_set_context(context)
+        self._client_id = client_id
         self.ended_because: str | None = None
         self.session_present = False
         self.tls_version: str | None = None
@@ -109,6 +69,8 @@ class Session:
         self._thread: threading.Thread | None = None
         self._context = context
         self._on_message = on_message
+        self._on_end = on_end
+        self._accepted = False
         self._leaving = False
         self._tls_errors: list[ssl.SSLError] = []
         self._lock = threading.Lock()
@@ -128,15 +90,15 @@ class Session:
             client.connect(host, port, keep_alive)
         except (OSError, ValueError) as error:
             self._release()
-            raise _not_connected(error, client, f"{host}:{port}", timeout) from error
-        self.tls_version = _tls_version(client)
+            raise explain(error, client.phase, with_port(host, port), timeout) from error
+        self.tls_version = tls_version(client)
         client.loop_start()
         client.thread_known.wait()
         self._thread = client.thread
         self._answered.wait(max(0.0, deadline - time.monotonic()))
         if client.connack != 0:
             self.close()
-            raise self._no_connack(client, f"{host}:{port}", timeout)
+            raise self._no_connack(client, with_port(host, port), timeout)
 
     def close(self) -> None:
         """Say goodbye if there is still somebody to say it to; returns when the thread has ended."""
@@ -147,7 +109,7 @@ class Session:
             if not own:
                 self._ended.wait(_GOODBYE)
         if client is not None:
-            _cut(client)
+            cut(client)
         if self._thread is not None and not own:
             self._thread.join()
 
@@ -212,22 +174,25 @@ class Session:
 
     def _finish(self, reason: str) -> None:
         with self._lock:
-            if self.ended_because is None:
-                self.ended_because = self._alert() or reason
+            if self.ended_because is not None:
+                return
+            ended_because = self.ended_because = self._alert() or reason
             waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            future.set_exception(Disconnected(self.ended_because))
+            future.set_exception(Disconnected(ended_because))
         self._ended.set()
         self._answered.set()
+        if self._on_end is not None and self._accepted:
+            self._call(self._on_end, ended_because)
 
     def _alert(self) -> str | None:
-        names = [name for name in map(tls.alert_name, self._tls_errors) if name]
+        names = [name for name in map(alert_name, self._tls_errors) if name]
         return f"the gateway sent alert {names[0]}" if names else None
 
     def _no_connack(self, client: Client, where: str, seconds: float) -> LeafError:
         if client.connack is not None:
             return ConnackRefused(client.connack)
-        for name in filter(None, map(tls.alert_name, self._tls_errors)):
+        for name in filter(None, map(alert_name, self._tls_errors)):
             return TlsRefused(f"the gateway sent alert {name} after the handshake", alert=name)
         if self._answered.is_set() and not self._leaving:
             return Disconnected(
@@ -239,14 +204,17 @@ class Session:
     def _hook(self, client: Client) -> None:
         def on_connect(_c: Any, _u: Any, flags: Any, _code: Any, _p: Any) -> None:
             self.session_present = bool(flags.session_present)
+            self._accepted = client.connack == 0
             self._answered.set()
 
         def on_disconnect(_c: Any, _u: Any, _f: Any, code: Any, _p: Any) -> None:
             lost = "PINGREQ was not answered" if code.value == _KEEP_ALIVE else "the gateway closed the connection"
             self._finish("the leaf disconnected" if self._leaving else lost)
 
-        def on_message(_c: Any, _u: Any, message: mqtt.MQTTMessage) -> None:
-            self._receive(Received(message.topic, message.payload, message.qos, message.dup))
+        def on_message(_c: Any, _u: Any, message: MQTTMessage) -> None:
+            if self._on_message is not None:
+                received = Received(message.topic, bytes(message.payload), message.qos, message.dup)
+                self._call(self._on_message, received)
 
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
@@ -255,13 +223,11 @@ class Session:
         client.on_message = on_message
         client.on_thread_end = self._thread_ended
 
-    def _receive(self, message: Received) -> None:
-        if self._on_message is None:
-            return
+    def _call(self, listener: Callable[[Any], None], news: Any) -> None:
         try:
-            self._on_message(message)
+            listener(news)
         except Exception:
-            log.exception("on_message failed for %s", message.topic)
+            log.exception("a listener of %s failed", self._client_id)
 
     def _thread_ended(self, reason: str) -> None:
         self._finish(reason)
@@ -272,36 +238,6 @@ class Session:
         client, self._client = self._client, None
         if client is None:
             return
-        _cut(client)
+        cut(client)
         client.on_connect = client.on_disconnect = client.on_publish = None
         client.on_subscribe = client.on_message = client.on_thread_end = None
-
-
-def _cut(client: Client) -> None:
-    connection = client.socket()
-    if isinstance(connection, socket.socket):
-        # Not SSLSocket.shutdown: that takes the TLS object away from under the thread that reads.
-        with suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _tls_version(client: Client) -> str | None:
-    connection = client.socket()
-    return connection.version() if isinstance(connection, ssl.SSLSocket) else None
-
-
-def _not_connected(error: OSError | ValueError, client: Client, where: str, seconds: float) -> LeafError:
-    if client.phase == "tls" and isinstance(error, OSError):
-        return tls.explain(error, where, seconds)
-    way_out = "check the name, add it to the hosts file, or use --connect-to NAME:PORT:ADDRESS:PORT"
-    if isinstance(error, socket.gaierror | ValueError):  # too long a label is a UnicodeError, thus a ValueError
-        return Unreachable(where, "name", "tcp", "the name does not resolve", way_out)
-    if isinstance(error, ConnectionRefusedError):
-        return Unreachable(
-            where, "refused", "tcp", "connection refused", "nothing listens there: wrong port, or not started"
-        )
-    if isinstance(error, TimeoutError):
-        return Unreachable(
-            where, "timeout", "tcp", f"no answer within {seconds:g} s", "a firewall drops it, or " + way_out
-        )
-    return Unreachable(where, "network", "tcp", error.strerror or str(error), "look at the network in between")

@@ -1,4 +1,4 @@
-"""The leaf's side of TLS: what it trusts, and what a failed handshake means.
+"""The leaf's side of TLS: what it trusts, and sockets that keep a deadline and remember what went wrong.
 
 Rule: verification is never off. A leaf that trusts nothing has an empty store; the host name is always checked.
 The context is built bare, as paho's tls_set() and the device SDKs build theirs: `ssl.create_default_context` adds
@@ -7,22 +7,19 @@ X509_STRICT from Python 3.13 on, which real leaves do not have.
 
 from __future__ import annotations
 
-import re
 import ssl
 import time
 from pathlib import Path
 from typing import Any
 
 from leafsim.credentials import ClientCertificate
-from leafsim.errors import LeafError, TlsRefused, TrustError, Unreachable
+from leafsim.errors import TrustError
 
 #: a file of PEM certificates, "system" for the store of the machine (honours SSL_CERT_FILE), or None for an empty store
 Trust = Path | str | None
 SYSTEM = "system"
 
 _LEAST = 0.001  # seconds; 0 would mean a socket that does not wait at all
-_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(?P<name>[A-Z0-9_]+)")
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG")
 
 
 def client_context(trust: Trust, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
@@ -105,33 +102,3 @@ def watch(context: ssl.SSLContext, deadline: float) -> list[ssl.SSLError]:
 def _keep(error: ssl.SSLError, seen: list[ssl.SSLError]) -> None:
     if not isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError):
         seen.append(error)
-
-
-def explain(error: OSError, where: str, seconds: float) -> LeafError:
-    """Say what a failed handshake means."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsRefused(error.verify_message, verify_code=error.verify_code, verify_message=error.verify_message)
-    if isinstance(error, TimeoutError):
-        return Unreachable(
-            where, "timeout", "tls", f"no answer to the TLS handshake within {seconds:g} s", "does this port speak TLS?"
-        )
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
-        return TlsRefused("the gateway closed the connection during the handshake", eof=True)
-    if isinstance(error, ssl.SSLError):
-        return _explain_tls(error)
-    return Unreachable(where, "network", "tls", str(error), "look at the network between leaf and gateway")
-
-
-def _explain_tls(error: ssl.SSLError) -> TlsRefused:
-    alert = alert_name(error)
-    if alert:
-        return TlsRefused(f"the gateway sent alert {alert}", alert=alert)
-    if error.reason in _NO_TLS:
-        return TlsRefused(f"what answers does not speak TLS ({error.reason.lower()})")
-    return TlsRefused((error.reason or str(error)).replace("_", " ").lower())
-
-
-def alert_name(error: ssl.SSLError) -> str | None:
-    """Return the name of the alert that the other side sent, as RFC 8446 spells it."""
-    found = _ALERT.fullmatch(error.reason or "")
-    return found["name"].lower() if found else None
