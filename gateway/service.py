@@ -86,6 +86,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Open the listener. Raises PortError, CertificateError or StoreError; then nothing is left open."""
+        if self._server is not None:
+            raise GatewayError("the gateway is running already")
         try:
             await self._start()
         except BaseException:
@@ -93,8 +95,6 @@ class Gateway:
             raise
 
     async def _start(self) -> None:
-        if self._server is not None:
-            raise GatewayError("the gateway is running already")
         tls = self._context(self.chain)
         self._prepare_state()
         store = self._open_store()

@@ -95,11 +95,8 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = True
         try:
             plain = self._tls.receive(self._server.read_buffer[:count])
-        except PeerClosedError:
-            self._gone()
-            return
-        except TlsFailedError as failure:
-            self._tls_failed(failure)
+        except (PeerClosedError, TlsFailedError) as ending:
+            self._tls_ended(ending)
             return
         if self._state == _HANDSHAKE:
             self._send_encrypted()
@@ -113,8 +110,17 @@ class Connection(asyncio.BufferedProtocol):
                 self._reject(None, f"malformed packet: {wrong}")
             if self.pending:
                 self.flush()
+            if self._tls.ending is not None:
+                self._tls_ended(self._tls.ending)
+        else:
+            self._send_encrypted()  # what OpenSSL answers by itself: key updates, a renegotiation refused
 
-    def _tls_failed(self, failure: TlsFailedError) -> None:
+    def _tls_ended(self, failure: PeerClosedError | TlsFailedError) -> None:
+        if self._state == _CLOSED:
+            return
+        if isinstance(failure, PeerClosedError):
+            self._gone()
+            return
         self._send_encrypted()  # the fatal alert, if OpenSSL made one
         if self._state in (_HANDSHAKE, _WAITING):
             self._server.report.handshake_failed(self, self._tls.server_name(), failure)
@@ -162,7 +168,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._state != _CLOSED:
             if position < size:
                 self._partial = bytearray(data[position:])
-            self.deadline = self._server.clock.monotonic() + self.limit
+            if position:  # a whole packet came: pieces of one keep nobody alive (3.1.2.10)
+                self.deadline = self._server.clock.monotonic() + self.limit
 
     def _packet(self, header: int, data: bytes, start: int, end: int) -> None:
         kind = header >> 4

@@ -24,6 +24,7 @@ from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_tele
 _READ_SIZE = 65_536
 _SWEEP_SECONDS = 1.0
 _TOPIC_CACHE = 4_096
+_CACHED_TOPIC_SIZE = 512  # longer ones are read anew each time: 4,096 of them could be half a gigabyte
 _ADVICE = {
     errno.EADDRINUSE: "another program has this port: stop it, or take another port (0 means any free one)",
     errno.EACCES: "ports below 1024 need a privilege: take another port, or allow it (sysctl "
@@ -106,9 +107,10 @@ class Server:
             found = self._read_topic(connection, raw_topic)
             if found is None:
                 return None
-            if len(self._telemetry) >= _TOPIC_CACHE:
-                self._telemetry.clear()
-            self._telemetry[raw_topic] = found
+            if len(raw_topic) <= _CACHED_TOPIC_SIZE:
+                if len(self._telemetry) >= _TOPIC_CACHE:
+                    self._telemetry.clear()
+                self._telemetry[raw_topic] = found
         return _with_flags(found, header) if header & 0x09 else found
 
     def _read_topic(self, connection: Connection, raw_topic: bytes) -> Telemetry | None:

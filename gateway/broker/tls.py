@@ -74,9 +74,10 @@ class TlsFailedError(Exception):
 
 
 class TlsSession(Protocol):
-    """One connection's TLS."""
+    """One connection's TLS; `ending` is how it ended, if it did so right behind what `receive` last returned."""
 
     established: bool
+    ending: PeerClosedError | TlsFailedError | None
 
     def receive(self, data: bytes | memoryview) -> bytes:
         """Take bytes off the wire; returns what they decrypt to, empty while the handshake lasts.
@@ -143,12 +144,13 @@ class TlsContext:
 class OpenSslSession:
     """TlsSession on pyOpenSSL."""
 
-    __slots__ = ("_ssl", "established")
+    __slots__ = ("_ssl", "ending", "established")
 
     def __init__(self, context: Any) -> None:
         self._ssl = SSL.Connection(context)
         self._ssl.set_accept_state()
         self.established = False
+        self.ending: PeerClosedError | TlsFailedError | None = None
 
     def receive(self, data: bytes | memoryview) -> bytes:
         """Decrypt; see TlsSession."""
@@ -168,17 +170,24 @@ class OpenSslSession:
         return self._rest(plain)
 
     def _rest(self, plain: bytes) -> bytes:
-        """`plain` and whatever else is there; a close or an alert behind it is reported by the next receive."""
+        """`plain` and whatever else is there; a close or an alert behind it is left in `ending`."""
         chunks = [plain]
         try:
             while True:
                 chunks.append(self._ssl.recv(_READ_SIZE))
-        except SSL.Error:
-            return plain if len(chunks) == 1 else b"".join(chunks)
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            self.ending = PeerClosedError()
+        except SSL.Error as error:
+            self.ending = _failure(error)
+        return plain if len(chunks) == 1 else b"".join(chunks)
 
     def send(self, data: bytes) -> None:
         """Encrypt; see TlsSession."""
-        self._ssl.send(data)
+        sent = self._ssl.send(data)
+        while sent < len(data):  # pyOpenSSL allows partial writes, and so OpenSSL stops after one record of 16 KiB
+            sent += self._ssl.send(data[sent:])
 
     def outgoing(self) -> bytes:
         """What has to go out; see TlsSession."""
