@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import Device as Registration
 from gateway import Gateway
-from leafsim import ConnectionString, Device, LeafError
+from leafsim import ConnectionString, Device, LeafError, connect_in_process
 from scenarios.chainplan import derive_bytes, trusted
 from scenarios.probing import attempt_of, try_stack
 from scenarios.setting import TRUST_WORDS
@@ -31,7 +31,6 @@ class Actor:
     name: str
     setting: LeafSetting
     connection: ConnectionString
-    trust: Path | str | None
     port: int
     pem: Path | None
     device: Device | None = field(default=None, init=False)
@@ -57,29 +56,39 @@ class Actor:
         words = [
             "" if self.setting.stack == "paho" else f"stack {self.setting.stack}",
             "modelled" if self.setting.stack == "exact-match" else "",
-            "root in the system store" if self.setting.trust == "system" else "",
+            "own process, root in its system store" if self.setting.trust == "system" else "",
         ]
         return ", ".join(filter(None, words))
 
     def connect(self, timeout: float) -> Attempt:
         """Connect; blocks until it is known how that ended."""
-        if self.setting.stack != "paho" or self.setting.trust == "system":
+        if self.setting.stack != "paho":
             return try_stack(self, timeout)
         self.leave()
-        self.device = Device(
-            self.connection,
-            trust=self.trust,
-            port=self.port,
-            client_id=self.setting.client_id,
-            username=self.setting.username,
-            sas_expires=time.time() - HOUR if self.setting.sas == "expired" else None,
-            connect_to=self.connect_to,
-        )
         try:
-            self.device.connect(timeout=timeout)
+            if self.setting.trust == "system":
+                self._connect_in_process(timeout)
+            else:
+                self._connect(timeout)
         except LeafError as error:
             return attempt_of(error)
         return attempt_of(None)
+
+    def _connect(self, timeout: float) -> None:
+        port, here = self.port, self.connect_to
+        self.device = Device(self.connection, trust=self.pem, port=port, connect_to=here, **self._oddities())
+        self.device.connect(timeout=timeout)
+
+    def _connect_in_process(self, timeout: float) -> None:
+        """Only a process has a system store of its own; it connects, says how that went, and ends."""
+        here = self.connect_to
+        connect_in_process(
+            self.connection, store=self.pem, port=self.port, connect_to=here, timeout=timeout, **self._oddities()
+        )
+
+    def _oddities(self) -> dict[str, Any]:
+        expired = time.time() - HOUR if self.setting.sas == "expired" else None
+        return {"client_id": self.setting.client_id, "username": self.setting.username, "sas_expires": expired}
 
     def send(self, body: Any, properties: dict[str, str], message_id: str, timeout: float) -> str:
         """Send one message; returns what went wrong, or nothing once it is acknowledged."""
@@ -106,8 +115,7 @@ def casting(scenario: Scenario, gateway: Gateway, seed: int | None, folder: Path
         setting = scenario.leaf(name)
         connection = _connection(name, setting, gateway, seed)
         pem = _trust_file(name, setting.trust, gateway, folder, base)
-        trust: Path | str | None = "system" if setting.trust == "system" else pem
-        actors[name] = Actor(name, setting, connection, trust, gateway.mqtt_port, pem)
+        actors[name] = Actor(name, setting, connection, gateway.mqtt_port, pem)
     return actors
 
 

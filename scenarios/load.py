@@ -23,7 +23,6 @@ from scenarios.fields import suggestion
 from scenarios.model import STEPS, TAG, Loaded, Scenario
 from scenarios.setting import TRUST_WORDS
 from scenarios.steps.connect import Connect
-from scenarios.steps.disconnect import Disconnect
 from scenarios.steps.publish import Publish
 
 SUFFIX = ".scenario.yaml"
@@ -249,19 +248,38 @@ def _cross_check(scenario: Scenario, source: _Source) -> None:
             if scenario.leaves and leaf not in scenario.leaves:
                 node = _value_node(source, index, leaf)
                 source.at(node, f"there is no leaf `{leaf}`; {suggestion(leaf, scenario.leaves)}")
-        if isinstance(step, Publish | Disconnect):
-            who = step.leaves[0]
-            stack = scenario.leaf(who).stack
-            if stack != "paho":
-                node = _value_node(source, index, who)
-                source.at(node, f"`{who}` only does TLS with stack {stack}; give it `stack: paho` to speak MQTT")
-    for name, leaf_setting in scenario.leaves.items():
-        trust = leaf_setting.trust
-        if trust not in TRUST_WORDS and not (source.path.parent / trust).is_file():
+        _check_abilities(scenario, source, index)
+    for name, setting in scenario.leaves.items():
+        if setting.trust not in TRUST_WORDS and not (source.path.parent / setting.trust).is_file():
             node = source.find(("leaves", name, "trust"))[0]
-            source.at(node, f'trust "{trust}" is no file beside this one; {suggestion(trust, TRUST_WORDS)}')
+            source.at(
+                node, f'trust "{setting.trust}" is no file beside this one; {suggestion(setting.trust, TRUST_WORDS)}'
+            )
+        if setting.trust == "system" and setting.stack != "paho":
+            node = source.find(("leaves", name, "stack"))[0]
+            source.at(node, "a leaf with `trust: system` has a process of its own; it needs `stack: paho`")
     if not any(isinstance(step, Connect | Publish) for step in scenario.steps):
         source.at(source.find(("steps",))[0], "nobody connects in these steps; add `- connect: LEAF`")
+
+
+def _check_abilities(scenario: Scenario, source: _Source, index: int) -> None:
+    """A bare TLS stack speaks no MQTT, and a leaf in a process of its own connects and is gone."""
+    step = scenario.steps[index]
+    if isinstance(step, Connect):
+        if step.expect.stacks and scenario.leaf(step.connect).trust == "system":
+            node = source.find(("steps", index, "expect", "stacks"))[0]
+            source.at(
+                node, f"`{step.connect}` has a system store of its own, other stacks have none; leave `stacks` out"
+            )
+        return
+    for who in step.leaves:
+        setting = scenario.leaf(who)
+        if setting.stack != "paho":
+            what = f"`{who}` only does TLS with stack {setting.stack}; give it `stack: paho` to speak MQTT"
+            source.at(_value_node(source, index, who), what)
+        elif setting.trust == "system":
+            what = f"`{who}` connects in a process of its own and ends; give it `trust: root` to go on"
+            source.at(_value_node(source, index, who), what)
 
 
 def _value_node(source: _Source, index: int, text: str) -> Node:

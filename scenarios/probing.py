@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from leafsim.stacks import STACKS, Outcome, Target
-
 from leafsim import ConnackRefused, Disconnected, LeafError, TlsRefused, Unreachable
+from leafsim.stacks import STACKS, Outcome, Target
 from scenarios.attempt import Attempt
 from scenarios.errors import SkippedError
 
 if TYPE_CHECKING:
     from scenarios.cast import Actor
     from scenarios.expectations import Verdict
+
+
+NOT_REACHED = ("refused", "timeout", "name", "network")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _probe(actor: Actor, stack: str, timeout: float) -> Outcome | None:
     if stack not in STACKS or _missing(stack):
         return None
     host, port = actor.connect_to[(actor.connection.target, actor.port)]
-    return STACKS[stack].probe(Target(host, port, actor.connection.target, actor.trust), timeout)
+    return STACKS[stack].probe(Target(host, port, actor.connection.target, actor.pem), timeout)
 
 
 def _missing(stack: str) -> str:
@@ -89,7 +91,12 @@ def _missing(stack: str) -> str:
 
 
 def _of_outcome(outcome: Outcome) -> Attempt:
+    """A bare stack has one code for everything: OpenSSL's number, a word for the network, or the alert it received."""
     if outcome.ok:
         return Attempt(connected=True)
-    code = outcome.code if isinstance(outcome.code, int) else None
-    return Attempt(connected=False, by="leaf", kind="tls", verify_code=code, message=outcome.message)
+    if isinstance(outcome.code, int) or outcome.modelled or outcome.code is None:
+        code = outcome.code if isinstance(outcome.code, int) else None
+        return Attempt(connected=False, by="leaf", kind="tls", verify_code=code, message=outcome.message)
+    if outcome.code in NOT_REACHED:
+        return Attempt(connected=False, kind="unreachable", message=outcome.message)
+    return Attempt(connected=False, by="gateway", kind="tls", message=outcome.message)

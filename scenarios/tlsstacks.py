@@ -29,7 +29,7 @@ MEASURED = {
 
 def stack_names() -> set[str]:
     """Every stack that a scenario may name."""
-    from leafsim.stacks import STACKS  # noqa: PLC0415 - only a file that names stacks needs them
+    from leafsim import STACKS  # noqa: PLC0415 - only a file that names stacks needs them
 
     return set(MEASURED) | set(STACKS)
 

@@ -200,7 +200,7 @@ def _environment(service: Service, ready_file: Path) -> dict[str, str]:
     if service.actors:
         actor = service.actors[0]
         variables["IOTEDGE_ROOT_CA_CERT_PATH"] = str(actor.pem or os.devnull)
-        if actor.trust == "system":
+        if actor.setting.trust == "system":
             variables |= dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(actor.pem))
     return {**os.environ, **variables}
 

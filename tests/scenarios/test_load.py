@@ -144,6 +144,17 @@ def test_all_mistakes_of_a_file_come_at_once_at_their_places(tmp_path: Path) -> 
             id="stack-without-mqtt",
         ),
         pytest.param(
+            "# C.\nleaves: {a: {trust: system}}\nsteps: [{connect: a}, {publish: a}]\n",
+            ["3:33: `a` connects in a process of its own and ends; give it `trust: root` to go on"],
+            id="process-that-ended",
+        ),
+        pytest.param(
+            "# C.\nleaves: {a: {trust: system, stack: python}}\n"
+            "steps: [{connect: a, expect: {stacks: {go: refused}}}]\n",
+            ["2:36: a leaf with `trust: system` has", "3:39: `a` has a system store of its own"],
+            id="stacks-have-no-store",
+        ),
+        pytest.param(
             "# C.\nleaves: {a: {trust: rooot}}\nsteps: [{connect: a}]\n",
             ['2:21: trust "rooot" is no file beside this one; did you mean `root`?'],
             id="trust",

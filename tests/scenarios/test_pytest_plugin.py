@@ -8,21 +8,22 @@ pytest_plugins = ["pytester"]
 
 PASSING = "# A leaf connects.\nsteps: [{connect: press-7}]\n"
 FAILING = "# A leaf connects.\ngateway: {defects: expired-server}\nsteps: [{connect: press-7}]\n"
-TESTS = """
-    import json, os, subprocess, sys
+DEVICE = """
+    import json, os
+    from leafsim import Device
 
-    DEVICE = '''
-import json, os
-from leafsim import Device
-ready = json.load(open(os.environ["LEAFGATE_READY"]))
-text = os.environ["IOTHUB_DEVICE_CONNECTION_STRING"]
-with Device(text, trust=os.environ["IOTEDGE_ROOT_CA_CERT_PATH"], port=ready["mqtt_port"]) as device:
-    device.send({"temperature": 21})
-'''
+    ready = json.load(open(os.environ["LEAFGATE_READY"]))
+    text = os.environ["IOTHUB_DEVICE_CONNECTION_STRING"]
+    with Device(text, trust=os.environ["IOTEDGE_ROOT_CA_CERT_PATH"], port=ready["mqtt_port"]) as device:
+        device.send({"temperature": 21})
+"""
+TESTS = """
+    import os, subprocess, sys
 
     def test_device_reports_temperature(gateway):
         press = gateway.leaf("press-7")
-        subprocess.run([sys.executable, "-c", DEVICE], env=os.environ | press.environment(), check=True, timeout=60)
+        device = [sys.executable, "my_device.py"]
+        subprocess.run(device, env=os.environ | press.environment(), check=True, timeout=60)
         assert gateway.upstream.next_message(press, timeout=10).json()["temperature"] > 0
 
     def test_simulated_leaf(gateway, leaf):
@@ -46,7 +47,7 @@ with Device(text, trust=os.environ["IOTEDGE_ROOT_CA_CERT_PATH"], port=ready["mqt
 
 def lay_out(pytester: pytest.Pytester) -> None:
     """A user's project with tests and scenarios."""
-    pytester.makepyfile(test_mine=TESTS)
+    pytester.makepyfile(test_mine=TESTS, my_device=DEVICE)
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
     (pytester.path / "good.scenario.yaml").write_text(PASSING)
 
