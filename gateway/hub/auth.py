@@ -48,13 +48,14 @@ class SasToken:
 def parse_token(text: str) -> SasToken | None:
     """Read a token; None when it is none.
 
-    It starts with `SharedAccessSignature` and exactly one blank; field names may have any case; skn is ignored.
+    It starts with `SharedAccessSignature` and has exactly one blank; field names may have any case; skn is ignored.
     `se` is read as a floating-point number, so a time in milliseconds is simply far in the future.
     """
-    if not text.startswith(PREFIX) or text[len(PREFIX) :].startswith(" "):
+    rest = text.removeprefix(PREFIX)
+    if rest == text or rest.split() != [rest]:
         return None
     fields: dict[str, str] = {}
-    for part in text[len(PREFIX) :].split("&"):
+    for part in rest.split("&"):
         name, equals, value = part.partition("=")
         if not equals:
             return None
