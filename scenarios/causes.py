@@ -53,10 +53,10 @@ CODES = {
     3: Cause("the user name is not hub/device/?api-version=...", "build it as the SDKs do"),
     5: Cause("identity or token are not accepted", "copy the connection string again"),
 }
-NO_ALERT = Cause(
-    "it went away during TLS without a word: its stack judges after the handshake (Node.js, .NET), it does not speak "
-    "TLS at all, or it only looked whether the port is open"
-)
+NO_ALERT = Cause("its stack may judge after the handshake and leave without a word (Node.js, .NET), or it only looked")
+NOT_TLS = Cause("what it sent is not TLS", "this port takes MQTT over TLS alone")
+# What OpenSSL calls plain text where a ClientHello is due.
+_PLAIN_TEXT = ("wrong version number", "http request", "packet length too long")
 
 
 def probable(event: Event, chain: Chain) -> Cause | None:
@@ -71,12 +71,16 @@ def probable(event: Event, chain: Chain) -> Cause | None:
 
 def _of_handshake(event: HandshakeFailed, chain: Chain) -> Cause:
     if event.sent_by == "gateway":
+        if event.reason in _PLAIN_TEXT:
+            return NOT_TLS
         return Cause(event.reason, ALERTS.get(event.alert or "", Cause("")).fix)
     seen = in_chain(chain, event.server_name)
     if seen:
         return seen
-    guess = ALERTS.get(event.alert or "", NO_ALERT)
-    return Cause(f"probably {guess.why}" if event.alert else guess.why, guess.fix)
+    if event.alert is None:
+        return Cause(f"{event.reason}; {NO_ALERT.why}")
+    guess = ALERTS.get(event.alert, Cause("it refuses the chain"))
+    return Cause(f"probably {guess.why}", guess.fix)
 
 
 def in_chain(chain: Chain, name: str | None, trust: Sequence[x509.Certificate] | None = None) -> Cause | None:
@@ -84,7 +88,7 @@ def in_chain(chain: Chain, name: str | None, trust: Sequence[x509.Certificate] |
     anchors = chain.trust if trust is None else trust
     found = inspect.problems(chain.sent, name=name or chain.hostname, trust=anchors)
     errors = [problem for problem in found if problem.severity == "error"]
-    return Cause(errors[0].cause, errors[0].fix) if errors else None
+    return Cause(f"{errors[0].cause} ({errors[0].evidence})", errors[0].fix) if errors else None
 
 
 def explain(stage: Stage) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shlex
 import socket
 import time
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from gateway import Gateway
 from leafsim import ConnectionString, sas_token
-from scenarios.cast import Actor
+from scenarios.cast import HOUR, Actor
+from scenarios.setting import LeafSetting
 from scenarios.stage import left_out, served
 
 if TYPE_CHECKING:
@@ -85,22 +87,22 @@ def _resolving(gateway: Gateway) -> Iterator[str]:
 
 def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) -> Iterator[str]:
     name, connection = leaf
+    actor = next((actor for actor in actors if actor.name == name), None)
     parsed = ConnectionString.parse(connection)
-    trust = next((str(actor.pem or "/dev/null") for actor in actors if actor.name == name), str(gateway.root_ca))
+    trust = str(gateway.root_ca if actor is None else actor.pem or "/dev/null")
     target, port, address = parsed.target, gateway.mqtt_port, gateway.bind
     yield ""
     yield f"Try it as {name}:"
-    here = "" if resolves(target, address) else f" --connect-to {target}:{port}:{address}:{port}"
     yield ""
     yield "  # leafgate's own leaf"
-    yield f"  leafgate leaf send {shlex.quote(connection)} --trust {trust} --port {port}{here}"
+    yield f"  {_leafgate(connection, trust, actor)} --port {port}{_detour(target, port, address)}"
     yield ""
     yield "  # openssl"
-    check = f"-servername {target} -verify_hostname {target}"
+    check = f"-verify_ip {target}" if is_address(target) else f"-servername {target} -verify_hostname {target}"
     yield f"  openssl s_client -connect {address}:{port} {check} -CAfile {trust} -showcerts </dev/null"
     yield ""
     yield "  # mosquitto_pub (the token is good for a day)"
-    yield from _mosquitto(parsed, trust, port, actors, name)
+    yield from _mosquitto(parsed, trust, port, actor.setting if actor else LeafSetting())
     yield ""
     only = "" if port == SDK_PORT else f"; connects to port {SDK_PORT} only, so start with --mqtt-port {SDK_PORT}"
     yield f"  # Azure IoT SDK for Python (pip install azure-iot-device{only})"
@@ -110,16 +112,34 @@ def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) ->
     yield f"  node -e {shlex.quote(_node(connection, trust))}"
 
 
-def _mosquitto(parsed: ConnectionString, trust: str, port: int, actors: Sequence[Actor], name: str) -> Iterator[str]:
-    setting = next((actor.setting for actor in actors if actor.name == name), None)
-    client_id = (setting.client_id if setting else None) or parsed.client_id
-    user = (
-        setting.username if setting else None
-    ) or f"{parsed.host_name}/{parsed.client_id}/?api-version={API_VERSION}"
-    life = -3600 if setting and setting.sas == "expired" else TOKEN_LIFE
+def _leafgate(connection: str, trust: str, actor: Actor | None) -> str:
+    word = actor.setting.trust if actor else "root"
+    start = f"SSL_CERT_FILE={trust} " if word == "system" else ""
+    trusts = word if word in ("system", "none") else trust
+    client_id = f" --client-id {shlex.quote(actor.client_id)}" if actor and actor.setting.client_id else ""
+    return f"{start}leafgate leaf send --connection-string {shlex.quote(connection)} --trust {trusts}{client_id}"
+
+
+def _detour(target: str, port: int, address: str) -> str:
+    return "" if resolves(target, address) else f" --connect-to {target}:{port}:{address}:{port}"
+
+
+def is_address(name: str) -> bool:
+    """Whether the name is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _mosquitto(parsed: ConnectionString, trust: str, port: int, setting: LeafSetting) -> Iterator[str]:
+    client_id = setting.client_id or parsed.client_id
+    user = setting.username or f"{parsed.host_name}/{parsed.client_id}/?api-version={API_VERSION}"
+    life = -HOUR if setting.sas == "expired" else TOKEN_LIFE
     path = parsed.client_id.replace("/", "/modules/")
     resource = f"{parsed.host_name}/devices/{path}"
-    token = sas_token(resource, parsed.shared_access_key or "", int(time.time()) + life)
+    token = sas_token(resource, parsed.shared_access_key or "", int(time.time() + life))
     message = '{"temperature": 21}'
     yield f"  mosquitto_pub -V mqttv311 -h {parsed.target} -p {port} --cafile {trust} -i {shlex.quote(client_id)} \\"
     yield f"    -u {shlex.quote(user)} \\"

@@ -49,4 +49,6 @@ class Refusals:
         cause = causes.probable(event, self._gateway.chain)
         assert cause is not None
         fix = f"; {cause.fix}" if cause.fix else ""
-        return printable(f"refused {causes.who(event)}: {causes.said(event)}: {cause.why}{fix}")
+        # Without an alert nobody knows whether the client refused anything; it is gone all the same.
+        verb = "lost" if isinstance(event, HandshakeFailed) and event.alert is None else "refused"
+        return printable(f"{verb} {causes.who(event)}: {causes.said(event)}: {cause.why}{fix}")

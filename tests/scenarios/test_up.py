@@ -105,6 +105,8 @@ def test_guide_has_a_line_for_each_program(tmp_path: Path) -> None:
     assert "-P 'SharedAccessSignature sr=hub.leafgate.test%2Fdevices%2Fleaf-1&sig=" in output
     assert f"openssl s_client -connect 127.0.0.1:{port} -servername gw.leafgate.test" in output
     assert "127.0.0.1  gw.leafgate.test" in output
+    own = next(line for line in output.splitlines() if "leafgate leaf send" in line)
+    assert f"--port {port} --connect-to gw.leafgate.test:{port}:127.0.0.1:{port}" in own
     assert f"gw.leafgate.test:{port}:127.0.0.1:{port}" in output
 
 
