@@ -13,7 +13,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-CHAIN, SERVICE, OUTPUT = "The chain", "The service", "Output"
 
 
 class Generation(StrEnum):
@@ -48,80 +47,68 @@ class LogLevel(StrEnum):
     OFF = "off"
 
 
-def _option(name: str, text: str, *, panel: str, metavar: str | None = None, **more: Any) -> Any:
+def _option(name: str, text: str, *, metavar: str | None = None, **more: Any) -> Any:
     variable = "LEAFGATE_" + name.lstrip("-").partition("/")[0].replace("-", "_").upper()
-    return typer.Option(name, help=text, envvar=variable, rich_help_panel=panel, metavar=metavar, **more)
+    return typer.Option(name, help=text, envvar=variable, metavar=metavar, **more)
 
 
 def up(
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="A device program to run against the gateway.")
+        list[str] | None, typer.Argument(metavar="-- COMMAND", help="A device program to run against the gateway.")
     ] = None,
     *,
-    leaf: Annotated[
-        list[str] | None, _option("--leaf", "Register a leaf; repeatable.", panel=SERVICE, metavar="ID")
-    ] = None,
+    leaf: Annotated[list[str] | None, _option("--leaf", "Register a leaf; repeatable.", metavar="ID")] = None,
     scenario: Annotated[
         str | None,
-        _option("--scenario", "Serve this scenario's chain, leaves and faults.", panel=SERVICE, metavar="FILE|NAME"),
+        _option("--scenario", "Serve this scenario's chain, leaves and faults.", metavar="FILE|NAME"),
     ] = None,
     hostname: Annotated[
-        str, _option("--hostname", "The gateway's name, in its certificate and GatewayHostName.", panel=CHAIN)
+        str, _option("--hostname", "The gateway's name, in its certificate and GatewayHostName.", metavar="NAME")
     ] = "localhost",
     generation: Annotated[
-        Generation, _option("--generation", "Product generation whose certificates are made.", panel=CHAIN)
+        Generation, _option("--generation", "Product generation whose certificates are made.")
     ] = Generation.DOCUMENTED,
     device_ca_cn: Annotated[
         str | None,
-        _option(
-            "--device-ca-cn", "Common name of the device CA [default: hostname plus .ca].", panel=CHAIN, metavar="CN"
-        ),
+        _option("--device-ca-cn", "Common name of the device CA [default: hostname plus .ca].", metavar="CN"),
     ] = None,
     intermediates: Annotated[
-        int, _option("--intermediates", "Intermediate CAs between root and device CA.", panel=CHAIN, min=0, max=20)
+        int, _option("--intermediates", "Intermediate CAs between root and device CA.", min=0, max=20)
     ] = 1,
     key: Annotated[
-        KeyKind | None, _option("--key", "Keys of the chain [default: ec, or what the generation used].", panel=CHAIN)
+        KeyKind | None, _option("--key", "Keys of the chain [default: ec, or what the generation used].")
     ] = None,
     ip_san: Annotated[
         list[str] | None,
-        _option("--ip-san", "Address in the server certificate; repeatable.", panel=CHAIN, metavar="IP"),
+        _option("--ip-san", "Address in the server certificate; repeatable.", metavar="IP"),
     ] = None,
     defect: Annotated[
-        list[str] | None, _option("--defect", "Named mistake in the chain; repeatable.", panel=CHAIN, metavar="NAME")
+        list[str] | None, _option("--defect", "Named mistake in the chain; repeatable.", metavar="NAME")
     ] = None,
-    allow_cn_loop: Annotated[
-        bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.", panel=CHAIN)
-    ] = False,
+    allow_cn_loop: Annotated[bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.")] = False,
     connect_name: Annotated[
         list[str] | None,
-        _option(
-            "--connect-name", "Another name that leaves use for the gateway; repeatable.", panel=CHAIN, metavar="NAME"
-        ),
+        _option("--connect-name", "Another name that leaves use for the gateway; repeatable.", metavar="NAME"),
     ] = None,
     tls: Annotated[
         list[str] | None,
-        _option(
-            "--tls", "TLS version 1.0 to 1.3; repeatable [default: the generation's].", panel=CHAIN, metavar="VERSION"
-        ),
+        _option("--tls", "TLS version 1.0 to 1.3; repeatable [default: the generation's].", metavar="VERSION"),
     ] = None,
     seed: Annotated[
-        int | None, _option("--seed", "Make serials, EC keys and SAS keys repeat.", panel=CHAIN, min=0, metavar="N")
+        int | None, _option("--seed", "Make serials, EC keys and SAS keys repeat.", min=0, metavar="N")
     ] = None,
-    mqtt_port: Annotated[
-        int, _option("--mqtt-port", "MQTT over TLS; 0 takes any free port.", panel=SERVICE, min=0, max=65535)
-    ] = 8883,
-    bind: Annotated[str, _option("--bind", "Address to listen on.", panel=SERVICE, metavar="ADDRESS")] = "127.0.0.1",
+    mqtt_port: Annotated[int, _option("--mqtt-port", "MQTT over TLS; 0 takes any free port.", min=0, max=65535)] = 8883,
+    bind: Annotated[str, _option("--bind", "Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
     state: Annotated[
-        Path | None, _option("--state", "Keep certificates, leaves and messages here.", panel=SERVICE, metavar="DIR")
+        Path | None, _option("--state", "Keep certificates, leaves and messages here.", metavar="DIR")
     ] = None,
     ready_file: Annotated[
-        Path | None, _option("--ready-file", "Write the facts as JSON once it is ready.", panel=OUTPUT, metavar="FILE")
+        Path | None, _option("--ready-file", "Write the facts as JSON once it is ready.", metavar="FILE")
     ] = None,
     log_level: Annotated[
-        LogLevel | None, _option("--log-level", "The gateway's log on stderr [default: info].", panel=OUTPUT)
+        LogLevel | None, _option("--log-level", "The gateway's log on stderr [default: info].")
     ] = None,
-    log_json: Annotated[bool, _option("--log-json", "The log as JSON lines.", panel=OUTPUT)] = False,
+    log_json: Annotated[bool, _option("--log-json", "The log as JSON lines.")] = False,
 ) -> None:
     """Start a gateway and print what a device needs to connect to it; Ctrl-C stops it.
 

@@ -19,7 +19,7 @@ from scenarios.chainplan import ChainPlan, derive
 from scenarios.model import Loaded
 from scenarios.reports.text import Style
 from scenarios.results import Result
-from scenarios.runner import new_seed, play_all
+from scenarios.runner import new_seed, play, play_all
 from scenarios.steps.connect import Connect
 from scenarios.words import printable
 
@@ -114,7 +114,12 @@ class _Demo:
                 sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
-        await play_all(failures, seed=derive(self._seed, "demo"), jobs=JOBS, each=show)
+        seed = derive(self._seed, "demo")
+        if not self._step:
+            await play_all(failures, seed=seed, jobs=JOBS, each=show)
+            return shown
+        for loaded in failures:  # nothing else may be under way while somebody is thinking
+            show(await play(loaded, seed=seed))
         return shown
 
     def _failure(self, number: int, result: Result) -> Iterator[str]:

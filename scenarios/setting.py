@@ -46,7 +46,7 @@ class GatewaySetting(Strict):
         BeforeValidator(one_or_many, json_schema_input_type=TlsVersion | list[TlsVersion]),
     ] = Field(default_factory=list, description="TLS versions; default: those of the generation")
     defects: Annotated[list[Defect], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
-        default_factory=list, description="named mistakes in the chain (`leafgate up --help` lists them)"
+        default_factory=list, description="named mistakes in the chain (`leafgate certs defects`)"
     )
     send: list[Sent] | None = Field(default=None, description="what is sent, in this order; default: the generation's")
 

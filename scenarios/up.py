@@ -135,11 +135,18 @@ def _chain(options: Options, loaded: Loaded | None) -> Chain:
     except CertsError as wrong:
         # Whatever it is, the gateway cannot start: 3, also where `leafgate certs` would call it wrong usage.
         raise CannotPlayError(wrong.message, wrong.hint) from None
+    _warn(chain)
+    return chain
+
+
+def _warn(chain: Chain) -> None:
+    """Say what is allowed and yet worth knowing: names that loop, a name in another case than the certificate's."""
     warning = loop.loop_warning(chain)
     if warning is not None:
-        refused = ", ".join(warning.refused_by) or "none of today's TLS stacks"
-        _say(f"{warning.message}; refused by: {refused}", warning.hint)
-    return chain
+        _say(warning.message, warning.hint)
+    note = hostname.case_note(chain.server.certificate, chain.hostname)
+    if note is not None:
+        _say(note.message, note.fix)
 
 
 def _kept_chain(options: Options, state: Path) -> Chain:

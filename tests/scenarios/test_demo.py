@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
 
 from scenarios import catalogue
 from scenarios.demo import is_failure
-from tests.scenarios.command import leafgate
+from tests.scenarios.command import CLEAN, COMMAND, leafgate
 
 
 def test_demo_shows_chain_gateway_leaves_and_every_failure() -> None:
@@ -38,3 +41,17 @@ def test_demo_with_steps_does_not_wait_for_a_pipe() -> None:
     """`--step` waits for a key at a terminal only."""
     done = leafgate("demo", "--step")
     assert done.returncode == 0
+
+
+def test_demo_with_steps_waits_at_a_terminal() -> None:
+    """At a terminal each act and each failure waits for a key; with enough of them it comes to its end."""
+    controller, terminal = pty.openpty()
+    failures = [loaded for loaded in catalogue.load_all(catalogue.names().values()) if is_failure(loaded)]
+    os.write(controller, b"\n" * (3 + len(failures) - 1))
+    words = [*COMMAND, "demo", "--step"]
+    with subprocess.Popen(words, stdin=terminal, stdout=subprocess.PIPE, text=True, env=CLEAN) as process:
+        output, _ = process.communicate(timeout=60)
+    os.close(controller)
+    os.close(terminal)
+    assert process.returncode == 0
+    assert output.count("(Enter)") == 3 + len(failures) - 1
