@@ -1,13 +1,14 @@
 """What the front end tells the log and the observers, at the moment it happens.
 
 Rule: log lines are those a field engineer knows from Edge Hub (names beside them: MqttAdapter.cs,
-SingleClientMessagingBridge.cs and ConnectionManager.cs of the product); secrets have no way in here, since neither
-passwords nor tokens are ever passed.
+SingleClientMessagingBridge.cs and ConnectionManager.cs of the product); secrets have no way in here: neither passwords
+nor tokens are ever passed, and what a client put into the wrong field is taken out of its user name and client id.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -22,6 +23,8 @@ from gateway.events import (
 )
 from gateway.hub.connect import Connect
 from gateway.hub.topics import is_known_subscription
+
+_SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
 
 class Party(Protocol):
@@ -58,15 +61,17 @@ class Report:
 
     def refused(self, party: Party, connect: Connect | None, code: int | None, reason: str) -> None:
         """A client was turned away (MqttAdapter.cs, DeviceIdentityProvider.cs)."""
+        reason = _without_secrets(reason)
+        client_id = party.client_id
         if connect is None:
             self._log.warning("Closing connection [%s], %s, %s", party.peer, reason, party.channel)
         else:
+            client_id = _without_secrets(connect.client_id)
             if code == 3:
                 self._log.error("Error creating client identity: %s", reason)
-            self._log.error("Unable to generate identity for clientId %s: %s", connect.client_id, reason)
+            self._log.error("Unable to generate identity for clientId %s: %s", client_id, reason)
             text = "ClientNotAuthenticated, Client ID: %s; Username: %s, %s"
-            self._log.info(text, connect.client_id, connect.username, party.channel)
-        client_id = connect.client_id if connect else party.client_id
+            self._log.info(text, client_id, _without_secrets(connect.username or ""), party.channel)
         self._events.emit(ConnectionRefused(self._now(), party.peer, client_id, code, reason))
 
     def connected(self, party: Party, connect: Connect, facts: PeerFacts) -> None:
@@ -106,3 +111,7 @@ class Report:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""
         self._log.warning("Message was not sent for device Id %s. %s", party.client_id, reason)
         self._events.emit(MessageDropped(self._now(), party.peer, party.client_id or "", topic, reason))
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET.sub(r"\1=***", text)

@@ -4,6 +4,7 @@ TLS runs over memory BIOs, so that what the gateway sends is seen as it comes, a
 """
 
 import asyncio
+import contextlib
 import ssl
 import struct
 import warnings
@@ -11,8 +12,8 @@ import warnings
 PATIENCE = 20  # a guard against a hanging test, never part of what is tested
 
 
-def tls_context(chain=None, *, versions=None, certificate=None, alpn=None):
-    """A client context that trusts `chain` (None: verifies nothing); `versions` is (lowest, highest) of "1.0".."1.3"."""
+def tls_context(chain=None, *, versions=None, certificate=None):
+    """A client context that trusts `chain` (None: nothing); `versions` is (lowest, highest), "1.0" to "1.3"."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if chain is None:
         context.check_hostname = False
@@ -86,10 +87,8 @@ class Client:
 
     def hello(self):
         """The bytes with which the handshake would begin."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.ssl.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
         return self._out.read()
 
     def raw(self, data):
@@ -110,10 +109,8 @@ class Client:
 
     def close_notify(self):
         """The close_notify alert, not sent."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.ssl.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         return self._out.read()
 
     async def packet(self):

@@ -28,6 +28,8 @@ class Hub:
         handler = logging.StreamHandler(self.log)
         handler.setFormatter(EdgeHubFormatter())
         gateway.log.addHandler(handler)
+        gateway.log.setLevel(logging.INFO)
+        gateway.log.propagate = False
         self._clients = []
 
     def _note(self, event):

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from gateway.hub.connect import Admission, ClientCertificate, Connect, ConnackCode, Credentials
+from gateway.hub.connect import Admission, ClientCertificate, ConnackCode, Connect, Credentials
 from tests.gateway.packets import sas
 
 NOW = 1_700_000_000
