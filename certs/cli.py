@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="certs",
-    help="Make and look at certificates: the commands of certGen.sh and ca-certs.ps1, and more.",
+    help="Make and look at certificates: the commands of certGen.sh and ca-certs.ps1, and more.\n\n"
+    "Start with: leafgate certs create_root_and_intermediate --dir demo",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -63,10 +64,10 @@ def install_root_ca_from_files(
     _tell(_working(folder).install_root(certificate, key_file))
 
 
-def _product(command: str, alias: str, doc: str, metavar: str = "NAME") -> None:
+def _product(command: str, alias: str, doc: str) -> None:
     """Offer one create_... command under its name in either script."""
 
-    def run(name: Annotated[str, typer.Argument(metavar=metavar)], folder: Folder = _HERE) -> None:
+    def run(name: Annotated[str, typer.Argument(metavar="NAME")], folder: Folder = _HERE) -> None:
         _tell(_working(folder).create(command, name))
 
     run.__doc__ = f"{doc}\n\nExample: leafgate certs {command} mygateway --dir demo"
@@ -94,8 +95,7 @@ _product(
 _product(
     "create_verification_certificate",
     "New-CACertsVerificationCert",
-    "Make the certificate that proves to IoT Hub that you own the root's key.",
-    metavar="CODE",
+    "Make the certificate that proves to IoT Hub that you own the root's key; NAME is the code it gave.",
 )
 
 

@@ -79,10 +79,8 @@ class CachedKeys:
     def key(self, kind: str, purpose: str) -> PrivateKey:
         """Return the kept key, making it when it does not exist yet."""
         path = self.directory / f"{kind}-{_slot(purpose)}.key.pem"
-        try:
-            return load_key(path.read_bytes(), own=True)
-        except (FileNotFoundError, ValueError):
-            return self._make(kind, path)
+        kept = _readable(path)
+        return self._make(kind, path) if kept is None else kept
 
     def _make(self, kind: str, path: Path) -> PrivateKey:
         """Write a new key whole or not at all; of two processes that do so at once, both use the winner's."""

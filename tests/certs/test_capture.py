@@ -16,6 +16,7 @@ from certs.errors import CaptureError
 def listening(handle):
     """A port on loopback whose first connection `handle` gets."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)  # a test that fails before it connects must not hang
 
     def serve():
         connection, _ = listener.accept()
