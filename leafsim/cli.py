@@ -29,7 +29,7 @@ ConnectionText = Annotated[
     str,
     typer.Option(
         "--connection-string",
-        envvar=["LEAFGATE_CONNECTION_STRING", "IOTHUB_DEVICE_CONNECTION_STRING"],
+        envvar=["LEAFGATE_LEAF_CONNECTION_STRING", "IOTHUB_DEVICE_CONNECTION_STRING"],
         show_default=False,
         help="The device's, with GatewayHostName; - reads it from standard input.",
     ),
@@ -38,33 +38,38 @@ TrustText = Annotated[
     str,
     typer.Option(
         "--trust",
-        envvar=["LEAFGATE_TRUST", "IOTEDGE_ROOT_CA_CERT_PATH"],
+        envvar=["LEAFGATE_LEAF_TRUST", "IOTEDGE_ROOT_CA_CERT_PATH"],
         metavar="FILE|system|none",
         help="The gateway's root certificate, the system's store (honours SSL_CERT_FILE), or an empty store.",
     ),
 ]
-Port = Annotated[int, typer.Option("--port", envvar="LEAFGATE_PORT", min=1, max=65535, help="The gateway's MQTT port.")]
+Port = Annotated[
+    int, typer.Option("--port", envvar="LEAFGATE_LEAF_PORT", min=1, max=65535, help="The gateway's MQTT port.")
+]
 ConnectTo = Annotated[
     list[str] | None,
     typer.Option(
         "--connect-to",
-        envvar="LEAFGATE_CONNECT_TO",
+        envvar="LEAFGATE_LEAF_CONNECT_TO",
         metavar="NAME:PORT:ADDRESS:PORT",
         help="Connect that name and port elsewhere; SNI and verification keep the name. Repeatable.",
     ),
 ]
 ClientId = Annotated[
     str | None,
-    typer.Option("--client-id", envvar="LEAFGATE_CLIENT_ID", help="Another MQTT client id."),
+    typer.Option("--client-id", envvar="LEAFGATE_LEAF_CLIENT_ID", help="Another MQTT client id."),
 ]
 Certificate = Annotated[
-    Path | None, typer.Option("--cert", envvar="LEAFGATE_CERT", help="Client certificate, PEM, when x509=true.")
+    Path | None,
+    typer.Option("--cert-file", envvar="LEAFGATE_LEAF_CERT_FILE", help="Client certificate, PEM, when x509=true."),
 ]
-Key = Annotated[Path | None, typer.Option("--key", envvar="LEAFGATE_KEY", help="Private key of --cert, PEM.")]
+Key = Annotated[
+    Path | None, typer.Option("--key-file", envvar="LEAFGATE_LEAF_KEY_FILE", help="Private key of --cert-file, PEM.")
+]
 Timeout = Annotated[
-    float, typer.Option("--timeout", envvar="LEAFGATE_TIMEOUT", min=0.1, help="Seconds to wait for an answer.")
+    float, typer.Option("--timeout", envvar="LEAFGATE_LEAF_TIMEOUT", min=0.1, help="Seconds to wait for an answer.")
 ]
-Json = Annotated[bool, typer.Option("--json", envvar="LEAFGATE_JSON", help="One JSON object per line on stdout.")]
+Json = Annotated[bool, typer.Option("--json", envvar="LEAFGATE_LEAF_JSON", help="One JSON object per line on stdout.")]
 
 SAMPLE = '{"temperature": 21}'
 
@@ -111,17 +116,19 @@ def send(
     *,
     connection_string: ConnectionText = "",
     trust: TrustText = "system",
-    body: Annotated[str, typer.Option("--body", envvar="LEAFGATE_BODY", help="The text; {n} is the number.")] = SAMPLE,
+    body: Annotated[
+        str, typer.Option("--body", envvar="LEAFGATE_LEAF_BODY", help="The text; {n} is the number.")
+    ] = SAMPLE,
     properties: Annotated[
         list[str] | None,
-        typer.Option("--property", envvar="LEAFGATE_PROPERTY", metavar="KEY=VALUE", help="Repeatable."),
+        typer.Option("--property", envvar="LEAFGATE_LEAF_PROPERTY", metavar="KEY=VALUE", help="Repeatable."),
     ] = None,
     message_id: Annotated[
-        str | None, typer.Option("--message-id", envvar="LEAFGATE_MESSAGE_ID", help="{n} is the number.")
+        str | None, typer.Option("--message-id", envvar="LEAFGATE_LEAF_MESSAGE_ID", help="{n} is the number.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", envvar="LEAFGATE_COUNT", min=1, help="How many messages.")] = 1,
+    count: Annotated[int, typer.Option("--count", envvar="LEAFGATE_LEAF_COUNT", min=1, help="How many messages.")] = 1,
     interval: Annotated[
-        float, typer.Option("--interval", envvar="LEAFGATE_INTERVAL", min=0, help="Seconds between two messages.")
+        float, typer.Option("--interval", envvar="LEAFGATE_LEAF_INTERVAL", min=0, help="Seconds between two messages.")
     ] = 0.0,
     port: Port = 8883,
     connect_to: ConnectTo = None,
@@ -170,7 +177,7 @@ def watch(
     connection_string: ConnectionText = "",
     trust: TrustText = "system",
     count: Annotated[
-        int | None, typer.Option("--count", envvar="LEAFGATE_COUNT", min=1, help="Stop after so many messages.")
+        int | None, typer.Option("--count", envvar="LEAFGATE_LEAF_COUNT", min=1, help="Stop after so many messages.")
     ] = None,
     port: Port = 8883,
     connect_to: ConnectTo = None,
@@ -227,7 +234,7 @@ def _device(
     if not connection_string:
         raise LeafError("no connection string", "give --connection-string, or set IOTHUB_DEVICE_CONNECTION_STRING")
     if (cert is None) != (key is None):
-        raise LeafError("--cert and --key go together", "give both, PEM files")
+        raise LeafError("--cert-file and --key-file go together", "give both, PEM files")
     return Device(
         sys.stdin.readline().strip() if connection_string == "-" else connection_string,
         trust=None if trust == "none" else trust,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -14,7 +15,7 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "
 
 def explain(error: Exception, phase: str, where: str, seconds: float) -> LeafError:
     """Say what an exception means that came up while connecting; `phase` is "tcp" or "tls"."""
-    if phase == "tls":
+    if phase == "tls" or isinstance(error, ConnectionResetError):  # a reset can overtake the end of connect()
         return _explain_handshake(error, where, seconds)
     way_out = "check the name, add it to the hosts file, or use --connect-to NAME:PORT:ADDRESS:PORT"
     if isinstance(error, socket.gaierror | ValueError):  # too long a label is a UnicodeError, thus a ValueError
@@ -33,7 +34,7 @@ def _explain_handshake(error: Exception, where: str, seconds: float) -> LeafErro
         return Unreachable(
             where, "timeout", "tls", f"no answer to the TLS handshake within {seconds:g} s", "does this port speak TLS?"
         )
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError) or _is_gone(error):
         return TlsRefused("the gateway closed the connection during the handshake", eof=True)
     if isinstance(error, ssl.SSLError):
         return _explain_tls(error)
@@ -53,6 +54,10 @@ def alert_name(error: ssl.SSLError) -> str | None:
     """Return the name of the alert that the other side sent, as RFC 8446 spells it."""
     found = _ALERT.fullmatch(error.reason or "")
     return found["name"].lower() if found else None
+
+
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOTCONN
 
 
 def _words(error: Exception) -> str:

@@ -6,6 +6,9 @@ when Edge Hub uses which CONNACK code (DeviceIdentityProvider.cs and MqttUsernam
 
 from __future__ import annotations
 
+_NO_CA = "a certificate used as CA is none (basicConstraints CA:TRUE is missing): issue the device CA as a CA"
+_SHORT_KEY = "a key in the chain is too short for this leaf; issue RSA keys of 2048 bits or more"
+
 VERIFY_HINTS: dict[int, str] = {
     2: "the leaf trusts a certificate in the middle of the chain; let it trust the root",
     7: "a certificate was not signed by the key that it names: a CA was re-created and what is below it was kept",
@@ -17,16 +20,17 @@ VERIFY_HINTS: dict[int, str] = {
     20: "no trusted certificate issued what the gateway sent: give the leaf the gateway's root (--trust FILE), and let "
     "the gateway send every intermediate",
     21: "the gateway sent its server certificate alone; let its device CA file hold the full chain",
-    24: "a certificate used as CA is none (basicConstraints CA:TRUE is missing): issue the device CA as a CA",
+    24: _NO_CA,
     25: "an upper CA allows fewer CAs below it than there are (pathlen); issue it with a larger one or none",
     26: "the server certificate is not meant for servers: its extended key usage lacks serverAuth",
     30: "the certificate names an issuer key that the issuer does not have; re-issue it",
     32: "a certificate used as CA may not sign certificates (keyUsage lacks keyCertSign)",
     62: "GatewayHostName must be a name in the server certificate: use exactly the gateway's configured host name",
     64: "the server certificate has no such IP address; use the gateway's host name in GatewayHostName",
-    66: "a key in the chain is too short for this leaf; issue RSA keys of 2048 bits or more",
+    66: _SHORT_KEY,
+    67: _SHORT_KEY,
     68: "a certificate is signed with a digest that this leaf no longer accepts (SHA-1); issue it again",
-    92: "a certificate used as CA has no keyUsage, which strict clients ask for; re-issue it",
+    79: _NO_CA,  # 24 before OpenSSL 3
 }
 
 ALERT_HINTS: dict[str, str] = {

@@ -97,8 +97,9 @@ class Session:
         self._thread = client.thread
         self._answered.wait(max(0.0, deadline - time.monotonic()))
         if client.connack != 0:
+            error = self._no_connack(client, with_port(host, port), timeout)
             self.close()
-            raise self._no_connack(client, with_port(host, port), timeout)
+            raise error
 
     def close(self) -> None:
         """Say goodbye if there is still somebody to say it to; returns when the thread has ended."""
@@ -194,7 +195,7 @@ class Session:
             return ConnackRefused(client.connack)
         for name in filter(None, map(alert_name, self._tls_errors)):
             return TlsRefused(f"the gateway sent alert {name} after the handshake", alert=name)
-        if self._answered.is_set() and not self._leaving:
+        if self._answered.is_set():
             return Disconnected(
                 "the gateway closed the connection without answering CONNECT",
                 "Edge Hub does so with what is no MQTT 3.1.1; its log knows the reason",
