@@ -18,9 +18,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="ca-certs.ps1's names work too: New-CACertsCertChain rsa, New-CACertsEdgeDeviceCA NAME, "
-    "New-CACertsEdgeDevice, New-CACertsEdgeDeviceIdentity, New-CACertsEdgeServer, New-CACertsDevice, "
-    "New-CACertsVerificationCert, Install-RootCACertificate.",
+    add_completion=False,
+    # \b keeps click from wrapping inside the names
+    epilog="\b\nca-certs.ps1's names work too:\n  New-CACertsCertChain rsa, New-CACertsEdgeDeviceCA NAME,\n"
+    "  New-CACertsEdgeDevice, New-CACertsEdgeDeviceIdentity, New-CACertsEdgeServer,\n"
+    "  New-CACertsDevice, New-CACertsVerificationCert, Install-RootCACertificate.",
 )
 
 Folder = Annotated[
@@ -149,6 +151,7 @@ def show(
 ) -> None:
     """Show a hierarchy as a tree, and what is wrong with it. Exit code 1 when a leaf on OpenSSL would refuse.
 
+    \b
     Examples:
       leafgate certs show certs/iot-edge-device-ca-mygateway-full-chain.cert.pem
       leafgate certs show localhost:8883 --trust root.pem --name gw.factory.test
