@@ -7,12 +7,15 @@ start of the day. RSA keys come out of a cache on this machine; they repeat here
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs import Authority, CachedKeys, Chain, Role, apply_defects, other_root, same_named_root
+from certs import Authority, Chain, Role, apply_defects, other_root, same_named_root
+
+LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class ChainPlan:
     client_names: Sequence[str] = ()
     allow_cn_loop: bool = False
     seed: int | None = None
-    use_key_cache: bool = False
 
     def build(self) -> Chain:
         """Make the chain, spoil it as asked, and choose what goes on the wire."""
@@ -44,7 +46,6 @@ class ChainPlan:
             client_names=self.client_names,
             allow_cn_loop=self.allow_cn_loop,
             seed=self.seed,
-            keys=CachedKeys() if self.use_key_cache else None,
         )
         chain = apply_defects(authority.chain(), self.defects)
         if self.send is None:
@@ -66,6 +67,11 @@ def trusted(word: str, chain: Chain) -> bytes:
         case "intermediate":
             return chain.level(Role.INTERMEDIATE).pem
     raise ValueError(word)
+
+
+def new_seed() -> int:
+    """A seed for what was not given one."""
+    return secrets.randbelow(LARGEST_SEED + 1)
 
 
 def derive(seed: int, purpose: str) -> int:

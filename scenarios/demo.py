@@ -15,11 +15,11 @@ from certs import Chain, inspect
 from gateway import Gateway, PortError
 from leafsim import Device
 from scenarios.catalogue import load_all, names
-from scenarios.chainplan import ChainPlan, derive
+from scenarios.chainplan import ChainPlan, derive, new_seed
 from scenarios.model import Loaded
 from scenarios.reports.text import Style
 from scenarios.results import Result
-from scenarios.runner import new_seed, play, play_all
+from scenarios.runner import play, play_all
 from scenarios.steps.connect import Connect
 from scenarios.words import printable
 

@@ -80,7 +80,8 @@ class ScenarioItem(pytest.Item):
         import asyncio  # noqa: PLC0415
 
         from scenarios.catalogue import load_all  # noqa: PLC0415
-        from scenarios.runner import new_seed, play  # noqa: PLC0415
+        from scenarios.chainplan import new_seed  # noqa: PLC0415
+        from scenarios.runner import play  # noqa: PLC0415
 
         loaded = load_all([self.path])[0]
         self.seed = int(os.environ.get(SEED) or new_seed())

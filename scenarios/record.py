@@ -48,10 +48,6 @@ class Record:
         self.lines.append(line)
         self._loop.call_soon_threadsafe(self._changed.set)
 
-    def touch(self) -> None:
-        """Wake the waiters: something else than events and lines has changed."""
-        self._changed.set()
-
     async def wait(self, find: Callable[[], Found | None], timeout: float) -> Found | None:  # noqa: ASYNC109
         """What `find` finds, looked for again whenever something happens; None after `timeout` seconds."""
         try:

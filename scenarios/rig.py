@@ -19,7 +19,7 @@ from gateway.config import TlsVersion
 from gateway.events import Event
 from leafsim import Device
 from scenarios import ready
-from scenarios.chainplan import ChainPlan
+from scenarios.chainplan import ChainPlan, new_seed
 
 Value = TypeVar("Value")
 READY = "ready.json"
@@ -150,7 +150,8 @@ class GatewayHandle:
         self._leaves: dict[str, str] = {}
         try:
             self._gateway = Gateway(
-                chain=chain or ChainPlan(**plan).build(),
+                # A seed, so that RSA keys come out of the cache: some generations would cost seconds per test.
+                chain=chain or ChainPlan(**({"seed": new_seed()} | plan)).build(),
                 mqtt_port=mqtt_port,
                 state=state,
                 store="memory",

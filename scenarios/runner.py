@@ -6,7 +6,6 @@ Rule: a run ends with a Result for every scenario, whatever happens in one of th
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +16,6 @@ from scenarios.errors import NotAsExpected, SkippedError
 from scenarios.model import Loaded
 from scenarios.results import Result, Run, Status
 from scenarios.stage import Stage
-
-LARGEST_SEED = 2**32 - 1
-
-
-def new_seed() -> int:
-    """A seed for a run that was not given one."""
-    return secrets.randbelow(LARGEST_SEED + 1)
 
 
 async def play(loaded: Loaded, *, seed: int) -> Result:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scenarios.catalogue import find, load_all
+from scenarios.chainplan import new_seed
 from scenarios.errors import CannotPlayError, ScenarioFileError
 from scenarios.reports import json, junit, text
 from scenarios.results import Result
-from scenarios.runner import new_seed, play_all
+from scenarios.runner import play_all
 
 
 def run_files(

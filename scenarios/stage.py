@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from certs import Chain
-from gateway import Delivered, Gateway, ManualClock
+from certs.names import common_name
+from gateway import Gateway, ManualClock
 from gateway.events import ClientConnected, ClientDisconnected
+from scenarios.arrivals import Arrivals, difference
 from scenarios.cast import Actor, casting
 from scenarios.chainplan import ChainPlan
 from scenarios.errors import NotAsExpected
@@ -73,6 +74,9 @@ def plan_for(scenario: Scenario, seed: int | None) -> ChainPlan:
 class Stage:
     """The gateway and the leaves of one scenario; an async context manager."""
 
+    #: how long to wait for the gateway's side of what the file says nothing about: it is shown, not judged
+    patience = 0.5
+
     def __init__(self, loaded: Loaded, *, seed: int, folder: Path) -> None:
         self.scenario = loaded.scenario
         self.timeline = Timeline()
@@ -92,6 +96,7 @@ class Stage:
         gateway.events.subscribe(self.record.see)
         async with AsyncExitStack() as until_ready:
             self.gateway = await until_ready.enter_async_context(gateway)
+            self._arrivals = Arrivals(gateway.upstream.inbox)
             self.timeline.add("gateway", served(chain), left_out(chain))
             self._cast = casting(self.scenario, gateway, self._seed, self._folder, self._base)
             self._exit = until_ready.pop_all()
@@ -138,10 +143,13 @@ class Stage:
 
     async def judge_stack(self, leaf: str, stack: str, verdict: Verdict, timeout: float) -> None:  # noqa: ASYNC109
         """Play the attempt with another TLS stack when it is at hand, else say what was measured."""
+        since = len(self.record.events)
         note = await asyncio.to_thread(probe, self._cast[leaf], stack, verdict, timeout)
         if note is None:
             self.notes.append(measured(stack, verdict))
             return
+        # A bare stack leaves after TLS, so that the gateway notices in any case: its row belongs before the next one.
+        await self.record.refusal(since, self.patience)
         self.notes.append(note)
         self.timeline.add(stack, note.got, "modelled" if note.source == "modelled" else "")
         if not note.as_expected:
@@ -173,66 +181,18 @@ class Stage:
 
     async def expect_arrived(self, expected: Arrived, timeout: float) -> None:  # noqa: ASYNC109
         """The upstream has, or soon has, what is expected."""
-        found = await self._wait_for_messages(expected, timeout)
+        sender = self._cast[expected.from_].identity if expected.from_ else None
+        found = await self._arrivals.wait(expected.count, sender, timeout)
         who = f" from {expected.from_}" if expected.from_ else ""
         self.timeline.add("upstream", f"{len(found)} message{'' if len(found) == 1 else 's'}{who}")
-        trouble = self._compare(expected, found)
-        if trouble:
-            raise NotAsExpected(expected.describe(), trouble)
-
-    async def _wait_for_messages(self, expected: Arrived, timeout: float) -> list[Delivered]:  # noqa: ASYNC109
-        inbox = self.gateway.upstream.inbox
-        try:
-            async with asyncio.timeout(timeout):
-                while len(found := self._from(expected.from_)) < expected.count:
-                    await inbox.next_message()
-        except TimeoutError:
-            return self._from(expected.from_)
-        return found
-
-    def _from(self, leaf: str | None) -> list[Delivered]:
-        messages = self.gateway.upstream.inbox.messages
-        if leaf is None:
-            return list(messages)
-        ids = self._cast[leaf].identity
-        return [message for message in messages if (message.device_id, message.module_id) == ids]
-
-    def _compare(self, expected: Arrived, found: list[Delivered]) -> str:
-        if len(found) != expected.count:
-            return f"{len(found)} arrived"
-        for message in found:
-            if expected.body is not None and readable(message) != expected.body:
-                return f"body {readable(message)!r}"
-            missing = {k: v for k, v in (expected.properties or {}).items() if message.properties.get(k) != v}
-            if missing:
-                return f"properties {dict(message.properties)}"
-        return self._compare_ids(expected, [message.system_properties.get("message-id", "") for message in found])
-
-    def _compare_ids(self, expected: Arrived, ids: list[str]) -> str:
-        again = sum(count - 1 for count in Counter(ids).values())
-        if expected.duplicates is not None and again != expected.duplicates:
-            return f"{again} duplicates"
-        places = {name: place for sent in self._sent.values() for place, name in enumerate(sent)}
-        if expected.order and any(sorted(s, key=places.__getitem__) != s for s in self._by_leaf(ids)):
-            return f"another order: {', '.join(ids)}"
-        return ""
-
-    def _by_leaf(self, ids: list[str]) -> list[list[str]]:
-        # Order is kept per leaf; between leaves there is none.
-        return [[name for name in ids if name in set(sent)] for sent in self._sent.values()]
-
-
-def readable(message: Delivered) -> Any:
-    """The body as JSON where it is JSON, else as text."""
-    try:
-        return message.json()
-    except ValueError:
-        return message.body.decode("utf-8", "backslashreplace")
+        wrong = difference(expected, found, list(self._sent.values()))
+        if wrong:
+            raise NotAsExpected(expected.describe(), wrong)
 
 
 def served(chain: Chain) -> str:
     """What goes on the wire, in one line."""
-    return "serves " + " ← ".join(common_name(certificate) for certificate in chain.sent)
+    return "serves " + " ← ".join(common_name(certificate.subject) for certificate in chain.sent)
 
 
 def left_out(chain: Chain) -> str:
@@ -240,11 +200,3 @@ def left_out(chain: Chain) -> str:
     sent = set(chain.sent)
     missing = [level.role.value for level in chain.levels[:-1] if level.certificate not in sent]
     return f"{', '.join(missing)} left out" if missing else ""
-
-
-def common_name(certificate: Any) -> str:
-    """The certificate's common name."""
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
-
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else "(no common name)"

@@ -69,6 +69,8 @@ class Service:
 def run_up(options: Options) -> int:
     """Run until stopped; returns the exit code."""
     _check(options)
+    if options.ready_file is not None:
+        _forget(options.ready_file)
     return asyncio.run(_run(options, _scenario(options)))
 
 
@@ -187,13 +189,25 @@ def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: 
     return service
 
 
-def _write_ready(path: Path, service: Service) -> None:
+def _forget(path: Path) -> None:
+    """A file of an earlier run would say that this one is ready."""
     try:
-        ready.write(path, ready.facts(service.gateway, service.leaves))
+        path.unlink(missing_ok=True)
     except OSError as wrong:
         raise CannotPlayError(
             f"cannot write {path}: {(wrong.strerror or '').lower()}", "choose another --ready-file"
         ) from None
+
+
+def _write_ready(path: Path, service: Service) -> None:
+    try:
+        ready.write(path, ready.facts(service.gateway, service.leaves))
+    except OSError as wrong:
+        raise _unwritable(path, wrong) from None
+
+
+def _unwritable(path: Path, wrong: OSError) -> CannotPlayError:
+    return CannotPlayError(f"cannot write {path}: {(wrong.strerror or '').lower()}", "choose another --ready-file")
 
 
 def _environment(service: Service, ready_file: Path) -> dict[str, str]:

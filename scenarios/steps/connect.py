@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from scenarios.attempt import Attempt
     from scenarios.stage import Stage
 
-# How long to wait for the gateway's side of a refusal that the file says nothing about: it is shown, not judged.
-GLANCE = 0.5
-
 
 class Connect(Play):
     """A leaf connects."""
@@ -46,7 +43,7 @@ class Connect(Play):
 
     async def _judge(self, stage: Stage, attempt: Attempt, since: int) -> None:
         expected = self.expect
-        patience = expected.within if expected.gateway_saw else GLANCE
+        patience = expected.within if expected.gateway_saw else stage.patience
         event = None if attempt.connected else await stage.record.refusal(since, patience)
         if not attempt.meets(expected):
             raise NotAsExpected(expected.describe(), attempt.got())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.arrivals import in_order
 from scenarios.load import load
 from scenarios.reports.text import Style, scenario
 from scenarios.results import Result
@@ -121,6 +122,13 @@ async def test_telemetry_as_claimed_passes(tmp_path: Path) -> None:
         """
     result = await played(tmp_path, text)
     assert (result.status, result.reason) == ("passed", "")
+
+
+def test_order_is_kept_per_leaf() -> None:
+    """Messages of two leaves may interleave; those of one may not change places."""
+    sent = [["a-1", "a-2"], ["b-1", "b-2"]]
+    assert in_order(["b-1", "a-1", "a-2", "b-2"], sent)
+    assert not in_order(["a-2", "b-1", "a-1", "b-2"], sent)
 
 
 async def test_leaf_that_is_not_connected_is_not_taken_for_connected(tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
     assert list(facts["leaves"]) == ["leaf-1"]
 
 
+def test_ready_file_of_an_earlier_run_is_gone_before_this_one_is_ready(tmp_path: Path) -> None:
+    """Whoever waits for the file must not find an old one, also when the gateway does not come up."""
+    path = tmp_path / "ready.json"
+    path.write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = leafgate("up", "--mqtt-port", str(taken.getsockname()[1]), "--ready-file", path)
+    assert done.returncode == 3
+    assert not path.exists()
+
+
 def test_guide_has_a_line_for_each_program(tmp_path: Path) -> None:
     """Python, Node, mosquitto_pub and openssl have lines to copy; a name that does not resolve has its ways out."""
     path = tmp_path / "ready.json"
