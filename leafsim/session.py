@@ -97,9 +97,9 @@ class Session:
         self._thread = client.thread
         self._answered.wait(max(0.0, deadline - time.monotonic()))
         if client.connack != 0:
-            error = self._no_connack(client, with_port(host, port), timeout)
+            refusal = self._no_connack(client, with_port(host, port), timeout)
             self.close()
-            raise error
+            raise refusal
 
     def close(self) -> None:
         """Say goodbye if there is still somebody to say it to; returns when the thread has ended."""

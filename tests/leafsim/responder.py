@@ -73,6 +73,7 @@ class Responder:
         self._threads[0].start()
 
     def close(self):
+        """Stop listening, drop everybody, and wait until every thread has ended."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -174,7 +175,9 @@ class Responder:
                 secure.sendall(bytes([PUBACK << 4, 2]) + struct.pack(">H", packet.packet_id))
             elif kind == SUBSCRIBE and self.acknowledge:
                 granted = [0x80 if one.startswith("refused") else 1 for one in packet["filters"]]
-                secure.sendall(bytes([SUBACK << 4, 2 + len(granted)]) + struct.pack(">H", packet["id"]) + bytes(granted))
+                secure.sendall(
+                    bytes([SUBACK << 4, 2 + len(granted)]) + struct.pack(">H", packet["id"]) + bytes(granted)
+                )
 
     def _note(self, where: list, what):
         with self._changed:

@@ -19,7 +19,9 @@ def test_mapping_is_sent_as_json(serve, leaf):
     assert packet.header == 0x32
 
 
-@pytest.mark.parametrize(("body", "sent"), [("grüße", "grüße".encode()), (b"\x00\xff", b"\x00\xff"), ([1, 2], b"[1, 2]")])
+@pytest.mark.parametrize(
+    ("body", "sent"), [("grüße", "grüße".encode()), (b"\x00\xff", b"\x00\xff"), ([1, 2], b"[1, 2]")]
+)
 def test_other_bodies(serve, leaf, body, sent):
     """Text travels as UTF-8, bytes as they are, a sequence as JSON."""
     responder = serve()
@@ -32,7 +34,9 @@ def test_properties_and_message_id(serve, leaf):
     """System properties come first, the others sorted and encoded."""
     responder = serve()
     with leaf(responder) as device:
-        device.send("x", {"b": "c d", "a": "1/2"}, message_id="m 1", content_type="text/plain", content_encoding="utf-8")
+        device.send(
+            "x", {"b": "c d", "a": "1/2"}, message_id="m 1", content_type="text/plain", content_encoding="utf-8"
+        )
     bag = "%24.mid=m%201&%24.ct=text%2Fplain&%24.ce=utf-8&a=1%2F2&b=c%20d"
     assert responder.wait(PUBLISH)[0].topic == f"devices/press-7/messages/events/{bag}"
 

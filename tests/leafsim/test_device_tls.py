@@ -88,21 +88,21 @@ def test_intermediate_as_the_only_trusted_certificate(serve, leaf, pem, chain):
 
 
 @pytest.mark.parametrize(
-    ("defect", "code", "message"),
+    ("defect", "expected"),
     [
-        ("expired-server", 10, "certificate has expired"),
-        ("not-yet-valid-server", 9, "certificate is not yet valid"),
-        ("missing-intermediate", 20, "unable to get local issuer certificate"),
-        ("device-ca-not-ca", 79, "invalid CA certificate"),
-        ("path-length-too-small", 25, "path length constraint exceeded"),
-        ("server-client-auth-only", 26, "unsuitable certificate purpose"),
-        ("san-without-hostname", 62, f"Hostname mismatch, certificate is not valid for '{NAME}'."),
+        ("expired-server", (10, "certificate has expired")),
+        ("not-yet-valid-server", (9, "certificate is not yet valid")),
+        ("missing-intermediate", (20, "unable to get local issuer certificate")),
+        ("device-ca-not-ca", (79, "invalid CA certificate")),
+        ("path-length-too-small", (25, "path length constraint exceeded")),
+        ("server-client-auth-only", (26, "unsuitable certificate purpose")),
+        ("san-without-hostname", (62, f"Hostname mismatch, certificate is not valid for '{NAME}'.")),
     ],
 )
-def test_defect_of_the_chain(serve, leaf, chain, defect, code, message):
+def test_defect_of_the_chain(serve, leaf, chain, defect, expected):
     """Each defect is refused with OpenSSL's own code and words, and comes with a hint."""
     error = refusal(leaf(serve(apply_defects(chain, [defect]))))
-    assert (error.verify_code, error.verify_message) == (code, message)
+    assert (error.verify_code, error.verify_message) == expected
     assert error.hint
 
 
@@ -173,26 +173,30 @@ def test_gateway_requires_a_client_certificate(serve, leaf, root, version, alert
 def test_client_certificate_is_shown(serve, leaf, root, authority, pem):
     """A device with x509=true shows its certificate and sends no password (CONNECT flags 0x80)."""
     level = authority.device("press-7")
-    files = ClientCertificate(pem(level.pem + authority.chain().level(Role.INTERMEDIATE).pem, "c"), pem(level.key_pem, "k"))
+    files = ClientCertificate(
+        pem(level.pem + authority.chain().level(Role.INTERMEDIATE).pem, "c"), pem(level.key_pem, "k")
+    )
     responder = serve(adjust=_want_certificate(root))
     connection = ConnectionString.parse(f"HostName=h.test;DeviceId=press-7;x509=true;GatewayHostName={NAME}")
     leaf(responder, connection=connection, client_certificate=files).connect()
-    assert ((("commonName", "press-7"),),) == responder.client_certificates[0]["subject"]
+    assert responder.client_certificates[0]["subject"] == ((("commonName", "press-7"),),)
     assert (responder.wait(CONNECT)[0].flags, responder.wait(CONNECT)[0].password) == (0x80, None)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [(None, "cannot be read"), (b"", "no certificate"), (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "no certificate")],
-)
-def test_trust_file_that_cannot_be_used(serve, leaf, pem, tmp_path, content, reason):
-    """A missing or empty trust file is the user's mistake and is told before anything is sent."""
-    responder = serve()
-    path = tmp_path / "missing.pem" if content is None else pem(content, "wrong.pem")
-    with pytest.raises(TrustError, match=reason) as caught:
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_trust_file_without_a_certificate(serve, leaf, pem, content):
+    """A trust file that holds no certificate is the user's mistake and is told before anything is sent."""
+    responder, path = serve(), pem(content, "wrong.pem")
+    with pytest.raises(TrustError, match="no certificate") as caught:
         leaf(responder, trust=path).connect()
     assert (caught.value.exit_code, caught.value.path) == (2, str(path))
     assert responder.server_names == []
+
+
+def test_trust_file_that_is_missing(serve, leaf, tmp_path):
+    """So is a trust file that is not there."""
+    with pytest.raises(TrustError, match="cannot be read"):
+        leaf(serve(), trust=tmp_path / "missing.pem").connect()
 
 
 def test_client_key_of_another_certificate(serve, leaf, authority, pem):

@@ -20,7 +20,18 @@ def test_route_is_read_as_curl_reads_it(text, route):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gw:8883", "gw:8883:127.0.0.1", "gw:x:127.0.0.1:1", "gw:0:h:1", "gw:1:h:65536", ":1:h:1", "gw:1::1", "a:1:b:2:c"]
+    "text",
+    [
+        "",
+        "gw:8883",
+        "gw:8883:127.0.0.1",
+        "gw:x:127.0.0.1:1",
+        "gw:0:h:1",
+        "gw:1:h:65536",
+        ":1:h:1",
+        "gw:1::1",
+        "a:1:b:2:c",
+    ],
 )
 def test_route_that_is_none(text):
     """Anything else is refused with an example."""

@@ -28,7 +28,7 @@ def test_telemetry_of_a_module():
 
 
 def test_properties_are_sorted_and_encoded_to_the_last_letter():
-    """Custom properties are sorted by name; /, &, =, + and letters beyond ASCII are encoded, a name alone stays alone."""
+    """Custom properties are sorted; /, &, =, + and letters beyond ASCII are encoded; a name alone stays alone."""
     found = topics.telemetry("d", properties={"b": "x/y&z=1+1 é", "a b": "", "c": None})
     assert found == "devices/d/messages/events/a%20b=&b=x%2Fy%26z%3D1%2B1%20%C3%A9&c"
 
