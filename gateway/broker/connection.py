@@ -8,8 +8,12 @@ Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, M
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
+from cryptography.x509 import InvalidVersion
+
+from certs import load_certificate
 from gateway.broker import wire
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
@@ -118,10 +122,13 @@ class Connection(asyncio.BufferedProtocol):
     def _tls_ended(self, failure: PeerClosedError | TlsFailedError) -> None:
         if self._state == _CLOSED:
             return
+        if self._state == _HANDSHAKE and self._tls.established:
+            self._state = _WAITING  # the handshake's end and the farewell came in one segment
         if isinstance(failure, PeerClosedError):
             self._gone()
             return
-        self._send_encrypted()  # the fatal alert, if OpenSSL made one
+        if failure.farewell:
+            self._transport.write(failure.farewell)
         if self._state in (_HANDSHAKE, _WAITING):
             self._server.report.handshake_failed(self, self._tls.server_name(), failure)
         self.end(failure.reason)
@@ -318,9 +325,10 @@ class Connection(asyncio.BufferedProtocol):
 def _certificate(facts: PeerFacts) -> ClientCertificate | None:
     if not facts.certificates:
         return None
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - few clients show a certificate
-
     own = facts.certificates[0]
-    return ClientCertificate(
-        own.public_bytes(Encoding.DER), own.not_valid_before_utc.timestamp(), own.not_valid_after_utc.timestamp()
-    )
+    try:
+        read = load_certificate(own)
+        return ClientCertificate(own, read.not_valid_before_utc.timestamp(), read.not_valid_after_utc.timestamp())
+    except (ValueError, InvalidVersion):
+        # OpenSSL completes the handshake with certificates that break X.509; such a one is never within its time.
+        return ClientCertificate(own, math.inf, -math.inf)

@@ -32,30 +32,26 @@ _VERSIONS = {
 _READ_SIZE = 16_384  # one TLS record
 _SSL_MODE_RELEASE_BUFFERS = 0x10  # an idle connection gives its 32 KiB of buffers back
 
-#: alerts by the phrase that ends OpenSSL's reason ("ssl/tls alert bad certificate"), named as RFC 8446 section 6 does
+#: alerts by their numbers in RFC 8446 section 6 (and 41, 60, 100 of TLS 1.2)
 _ALERTS = {
-    name.replace("_", " "): name
-    for name in (
-        "unexpected_message", "bad_record_mac", "record_overflow", "handshake_failure", "bad_certificate",
-        "unsupported_certificate", "certificate_revoked", "certificate_expired", "certificate_unknown",
-        "illegal_parameter", "unknown_ca", "access_denied", "decode_error", "decrypt_error", "protocol_version",
-        "insufficient_security", "internal_error", "inappropriate_fallback", "user_cancelled", "no_renegotiation",
-        "missing_extension", "unsupported_extension", "unrecognized_name", "bad_certificate_status_response",
-        "unknown_psk_identity", "certificate_required", "no_application_protocol",
-    )
+    10: "unexpected_message", 20: "bad_record_mac", 22: "record_overflow", 40: "handshake_failure",
+    41: "no_certificate", 42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked",
+    45: "certificate_expired", 46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca",
+    49: "access_denied", 50: "decode_error", 51: "decrypt_error", 60: "export_restriction", 70: "protocol_version",
+    71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback", 90: "user_cancelled",
+    100: "no_renegotiation", 109: "missing_extension", 110: "unsupported_extension", 112: "unrecognized_name",
+    113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required",
+    120: "no_application_protocol",
 }  # fmt: skip
-#: OpenSSL's own objections to a ClientHello, and the alert it sends for each
+#: the same by the phrase that ends OpenSSL's reason ("ssl/tls alert bad certificate")
+_ALERT_PHRASES = {name.replace("_", " "): name for name in _ALERTS.values()}
+#: what OpenSSL sends for objections that come up once the handshake is encrypted, when the alert cannot be read
 _OBJECTIONS = {
-    "unsupported protocol": "protocol_version",
-    "no protocols available": "protocol_version",
-    "version too low": "protocol_version",
-    "wrong version number": "protocol_version",
-    "no shared cipher": "handshake_failure",
-    "no suitable signature algorithm": "handshake_failure",
-    "no shared groups": "handshake_failure",
-    "inappropriate fallback": "inappropriate_fallback",
-    "http request": None,
-    "https proxy request": None,
+    "decryption failed or bad record mac": "bad_record_mac",
+    "bad signature": "decrypt_error",
+    "digest check failed": "decrypt_error",
+    "unexpected message": "unexpected_message",
+    "length mismatch": "decode_error",
 }
 
 
@@ -64,12 +60,16 @@ class PeerClosedError(Exception):
 
 
 class TlsFailedError(Exception):
-    """The TLS session broke. `alert` names the fatal alert if there was one, `sent_by` is "client" or "gateway"."""
+    """The TLS session broke. `alert` names the fatal alert if there was one, `sent_by` is "client" or "gateway".
 
-    def __init__(self, reason: str, alert: str | None, sent_by: str | None) -> None:
+    `farewell` is what still has to go out on the wire: the gateway's alert.
+    """
+
+    def __init__(self, reason: str, alert: str | None, sent_by: str | None, farewell: bytes = b"") -> None:
         self.reason = reason
         self.alert = alert
         self.sent_by = sent_by
+        self.farewell = farewell
         super().__init__(reason)
 
 
@@ -82,7 +82,7 @@ class TlsSession(Protocol):
     def receive(self, data: bytes | memoryview) -> bytes:
         """Take bytes off the wire; returns what they decrypt to, empty while the handshake lasts.
 
-        Raises PeerClosedError or TlsFailedError; `outgoing` may hold an alert to send even then.
+        Raises PeerClosedError or TlsFailedError.
         """
 
     def send(self, data: bytes) -> None:
@@ -97,11 +97,11 @@ class TlsSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeerFacts:
-    """What the handshake told about the peer; `certificates` are as sent, its own first."""
+    """What the handshake told about the peer; `certificates` are as sent (DER), its own first, however odd they are."""
 
     version: str
     server_name: str | None
-    certificates: tuple[x509.Certificate, ...]
+    certificates: tuple[bytes, ...]
 
 
 class TlsContext:
@@ -166,7 +166,7 @@ class OpenSslSession:
         except SSL.ZeroReturnError:
             raise PeerClosedError from None
         except SSL.Error as error:
-            raise _failure(error) from None
+            raise _failure(error, self.outgoing()) from None
         return self._rest(plain)
 
     def _rest(self, plain: bytes) -> bytes:
@@ -180,11 +180,13 @@ class OpenSslSession:
         except SSL.ZeroReturnError:
             self.ending = PeerClosedError()
         except SSL.Error as error:
-            self.ending = _failure(error)
+            self.ending = _failure(error, self.outgoing())
         return plain if len(chunks) == 1 else b"".join(chunks)
 
     def send(self, data: bytes) -> None:
-        """Encrypt; see TlsSession."""
+        """Encrypt; see TlsSession. After a fatal alert OpenSSL takes nothing any more."""
+        if isinstance(self.ending, TlsFailedError):
+            return
         sent = self._ssl.send(data)
         while sent < len(data):  # pyOpenSSL allows partial writes, and so OpenSSL stops after one record of 16 KiB
             sent += self._ssl.send(data[sent:])
@@ -208,10 +210,10 @@ class OpenSslSession:
     def peer(self) -> PeerFacts:
         """What the handshake told; see PeerFacts."""
         ssl = self._ssl
-        own = ssl.get_peer_certificate(as_cryptography=True)
+        own = ssl.get_peer_certificate()
         # A server's OpenSSL leaves the client's own certificate out of the chain it reports.
-        further = ssl.get_peer_cert_chain(as_cryptography=True) if own is not None else None
-        certificates = () if own is None else (own, *(further or ()))
+        sent = () if own is None else (own, *(ssl.get_peer_cert_chain() or ()))
+        certificates = tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in sent)
         return PeerFacts(ssl.get_protocol_version_name(), self.server_name(), certificates)
 
     def server_name(self) -> str | None:
@@ -220,14 +222,19 @@ class OpenSslSession:
         return name.decode("ascii", errors="replace") if name else None
 
 
-def _failure(error: SSL.Error) -> TlsFailedError:
+def _failure(error: SSL.Error, farewell: bytes) -> TlsFailedError:
     reason = _reason(error)
     if " alert " in f" {reason}":
-        return TlsFailedError(reason, _ALERTS.get(reason.rpartition("alert ")[2]), "client")
-    for objection, alert in _OBJECTIONS.items():
-        if objection in reason:
-            return TlsFailedError(reason, alert, "gateway" if alert else None)
-    return TlsFailedError(reason, None, None)
+        return TlsFailedError(reason, _ALERT_PHRASES.get(reason.rpartition("alert ")[2]), "client", farewell)
+    alert = _sent_alert(reason, farewell)
+    return TlsFailedError(reason, alert, "gateway" if alert else None, farewell)
+
+
+def _sent_alert(reason: str, farewell: bytes) -> str | None:
+    """The name of the alert at the end of what goes out: a record of type 21, version, length 2, level, number."""
+    if farewell[-7:-5] == b"\x15\x03" and farewell[-4:-2] == b"\x00\x02":
+        return _ALERTS.get(farewell[-1])
+    return next((alert for objection, alert in _OBJECTIONS.items() if farewell and objection in reason), None)
 
 
 def _reason(error: Exception) -> str:

@@ -98,7 +98,7 @@ async def test_connect_with_a_bad_token_is_refused(hub, change):
 
 @pytest.mark.parametrize("which", ["hub", "gateway", "secondary", "milliseconds", "late", "any-hub-in-username"])
 async def test_connect_with_an_unusual_but_good_token_is_accepted(hub, which):
-    """The gateway's own name, any case, the secondary key, milliseconds, five minutes late, any hub in the user name."""
+    """The gateway's own name, any case, secondary key, milliseconds, five minutes late, any hub in the user name."""
     device = hub.gateway.add_device("press")
     host = "LocalHost" if which == "gateway" else "HUB.leafgate.TEST"
     key = device.secondary_key if which == "secondary" else device.primary_key
