@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.chain import Role
 from certs.names import common_name
-from certs.x509io import extension, is_signed_by
+from certs.x509io import extension, is_signed_by, serial_of
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,32 @@ def is_self_signed(certificate: x509.Certificate) -> bool:
     return certificate.issuer == certificate.subject and is_signed_by(certificate, certificate)
 
 
+def is_pointed_to(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether the authority key identifier, as far as it says something, means that issuer (RFC 5280, 4.2.1.1)."""
+    pointer = extension(certificate, x509.AuthorityKeyIdentifier)
+    if pointer is None:
+        return True
+    subject = extension(issuer, x509.SubjectKeyIdentifier)
+    if pointer.key_identifier is not None and subject is not None and pointer.key_identifier != subject.digest:
+        return False
+    if pointer.authority_cert_issuer is None:
+        return True
+    names = [name.value for name in pointer.authority_cert_issuer if isinstance(name, x509.DirectoryName)]
+    return pointer.authority_cert_serial_number == serial_of(issuer) and (not names or issuer.issuer in names)
+
+
 def find(sent: Sequence[x509.Certificate], trust: Sequence[x509.Certificate] = ()) -> Path:
     """Walk from the first certificate up, by issuer name and signature, among the sent and then the trusted ones."""
     steps = [Step(sent[0], 0)]
-    known = [Step(one, at) for at, one in enumerate(sent)] + [Step(one, None) for one in trust if one not in sent]
+    # trusted ones first, as OpenSSL does since 1.1.0 (X509_V_FLAG_TRUSTED_FIRST)
+    known = [Step(one, None) for one in trust if one not in sent] + [Step(one, at) for at, one in enumerate(sent)]
     missing, wrong_key = None, None
     while not is_self_signed(current := steps[-1].certificate):
         walked = [step.certificate for step in steps]
         named = [one for one in known if one.certificate.subject == current.issuer and one.certificate not in walked]
         signers = [one for one in named if is_signed_by(current, one.certificate)]
         if signers:
-            steps.append(signers[0])
+            steps.append(next((one for one in signers if is_pointed_to(current, one.certificate)), signers[0]))
             continue
         wrong_key, missing = (named[0], None) if named else (None, current.issuer)
         break

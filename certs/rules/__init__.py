@@ -8,6 +8,7 @@ RULES = (
     sending.gap,
     sending.order,
     sending.replaced,
+    trust.pointers,
     loop.loop,
     authority.may_sign,
     authority.depth,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from cryptography import x509
 
 from certs.chain import Role
 from certs.findings import Case, Problem, cn
 from certs.names import common_name
-from certs.path import Path
+from certs.path import Path, is_pointed_to
+from certs.x509io import public_key_id
 
 
 def trust(case: Case) -> Iterator[Problem]:
@@ -50,6 +52,8 @@ def _top_cn(case: Case) -> str:
 
 def _untrusted_root(case: Case, namesakes: list[x509.Certificate]) -> Problem:
     top = case.path.steps[-1]
+    if any(public_key_id(one) == public_key_id(top.certificate) for one in namesakes):
+        return _renewed(case)
     if namesakes:
         return _same_name_other_key(case)
     if case.path.roles[-1] is Role.SERVER:
@@ -72,6 +76,30 @@ def _quickstart(case: Case) -> Problem:
         f"the top is the self-signed {_top_cn(case)}", "configure a device CA below your root on the gateway",
         case.path.steps[-1].index,
     )  # fmt: skip
+
+
+def _renewed(case: Case) -> Problem:
+    return Problem(
+        "T3", "error", "the trusted root was renewed with its key, and what it signed still points to the earlier one",
+        f'authority key identifiers name an earlier serial number of "{_top_cn(case)}"',
+        "make the certificates below the root again, or trust the earlier root", case.path.steps[-1].index,
+    )  # fmt: skip
+
+
+def pointers(case: Case) -> Iterator[Problem]:
+    """T3, C4: the issuer's key signed, but the authority key identifier means another certificate."""
+    for lower, upper in pairwise(case.path.steps):
+        if is_pointed_to(lower.certificate, upper.certificate):
+            continue
+        if upper.index is None and upper is case.path.steps[-1]:
+            yield _renewed(case)
+        else:
+            yield Problem(
+                "C4", "error",
+                f"{cn(lower.certificate)} points to another issuer than {cn(upper.certificate)}, which signed it",
+                "its authority key identifier differs from the issuer's key id or serial number",
+                "make it again below the issuer that is in use", lower.index,
+            )  # fmt: skip
 
 
 def _same_name_other_key(case: Case) -> Problem:

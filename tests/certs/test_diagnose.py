@@ -1,5 +1,6 @@
 """The diagnose rules against OpenSSL, and each rule on the chain it is about."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -104,6 +105,29 @@ def test_trust_has_its_headline():
     assert headline(without_root, trust=[sound.level(Role.INTERMEDIATE).certificate]) == "T4"
     assert headline(without_root, trust=[]) == "T1"
     assert headline(chain(generation="quickstart"), trust=[other_root(sound)]) == "T5"
+
+
+def renewed(level):
+    """The level with another serial number, same key."""
+    return level.reissue(replace(level.template, serial=level.template.serial + 1))
+
+
+@pytest.mark.parametrize("defects", [[], ["root-not-sent"]])
+def test_renewed_root_is_refused_where_children_name_its_serial(defects, tmp_path):
+    """A root renewed with its key does not fit below certificates that point to the earlier serial number."""
+    sound = chain(defects)
+    root = renewed(sound.root)
+    assert headline(sound, trust=[root.certificate]) == "T3"
+    assert judge(sound, tmp_path, trust=root.pem).code in {19, 20}
+
+
+def test_pointer_to_another_certificate_is_told(tmp_path):
+    """An authority renewed with its key, while what it signed points to the earlier serial number."""
+    sound = chain()
+    device_ca = sound.level(Role.DEVICE_CA)
+    broken = sound.swap(device_ca, renewed(device_ca))
+    assert headline(broken) == "C4"
+    assert judge(broken, tmp_path).code == 20
 
 
 @pytest.mark.parametrize(("generation", "rule"), [("1.2", "L4"), ("1.3", "L6"), ("1.0.3", "L1"), ("1.1", "L3")])
