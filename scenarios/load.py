@@ -6,27 +6,26 @@ counted from 1. This module is the only one that imports ruamel.yaml.
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from scenarios.errors import Problem, ScenarioFileError
 from scenarios.fields import suggestion
-from scenarios.model import STEPS, TAG, Loaded, Scenario
+from scenarios.model import Loaded, Scenario
 from scenarios.setting import TRUST_WORDS
 from scenarios.steps.connect import Connect
 from scenarios.steps.publish import Publish
+from scenarios.wording import in_words
 
 SUFFIX = ".scenario.yaml"
-DEEPEST = 40
+DEEPEST, LARGEST = 40, 20_000
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
 
@@ -81,6 +80,7 @@ class _Source:
     path: Path
     problems: list[Problem] = field(default_factory=list)
     root: Node | None = None
+    size: int = 0
 
     def add(self, line: int, column: int, what: str) -> None:
         self.problems.append(Problem(self.path, line, column, what))
@@ -98,7 +98,7 @@ class _Source:
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             self.add(line, column, f"this is not YAML: {_one_line(wrong.problem)}")
             return None
-        except YAMLError as wrong:
+        except (YAMLError, RecursionError, ValueError) as wrong:
             self.add(1, 1, f"this is not YAML: {_one_line(str(wrong))}")
             return None
         if not isinstance(self.root, MappingNode):
@@ -108,8 +108,10 @@ class _Source:
         return data
 
     def _plain(self, yaml: YAML, node: Node, depth: int) -> Any:
-        if depth > DEEPEST:
-            self.at(node, "nested too deeply, or an anchor that contains itself")
+        self.size += 1
+        if depth > DEEPEST or self.size > LARGEST:
+            if self.size <= LARGEST + 1:
+                self.at(node, "too large or nested too deeply; is there an anchor that contains itself?")
             return None
         if isinstance(node, MappingNode):
             return dict(self._pairs(yaml, node, depth))
@@ -118,8 +120,13 @@ class _Source:
         if node.tag not in _PLAIN:
             self.at(node, f"the tag {node.tag} has no meaning here; leave it out")
             return None
-        # A date is nothing that a scenario knows: its text is what was meant.
-        return node.value if node.tag.endswith(":timestamp") else yaml.constructor.construct_object(node)
+        if node.tag.endswith(":timestamp"):
+            return node.value  # a scenario knows no dates: the text is what was meant
+        try:
+            return yaml.constructor.construct_object(node)
+        except (YAMLError, ValueError):
+            self.at(node, f"{node.value!r} cannot be read; put it in quotes")
+            return None
 
     def _pairs(self, yaml: YAML, node: MappingNode, depth: int) -> Iterator[tuple[str, Any]]:
         seen: dict[str, Node] = {}
@@ -141,7 +148,7 @@ class _Source:
             node, key = self.find(location)
             # A word that stands for a mapping (`expect: conected`) is unknown as a key, yet no key in the file.
             is_key = error["type"] == "extra_forbidden" and isinstance(key, ScalarNode) and key.value == location[-1]
-            self.at(key if is_key and key is not None else node, _in_words(error, location))
+            self.at(key if is_key and key is not None else node, in_words(error, location))
 
     def find(self, location: tuple[int | str, ...]) -> tuple[Node, Node | None]:
         """The deepest node on the way to `location`, and its key if it has one."""
@@ -164,81 +171,6 @@ def _child(node: Node, part: int | str) -> tuple[Node, Node | None] | None:
 
 def _one_line(text: str | None) -> str:
     return " ".join((text or "it cannot be read").split())
-
-
-def _in_words(error: Any, location: tuple[int | str, ...]) -> str:
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    word = location[-1] if location else ""
-    if kind == "extra_forbidden":
-        return f"`{word}` is not known here; {suggestion(word, keys_at(location[:-1]))}"
-    if kind == "missing":
-        return f"`{word}` is missing here; add it"
-    if kind == "literal_error":
-        words = [item.strip(" '") for item in context["expected"].replace(" or ", ",").split(",")]
-        return f'{word} "{value}" does not exist; {suggestion(value, words)}'
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
-        first = next(iter(value), "") if isinstance(value, dict) else value
-        return f"there is no step `{first}`; {suggestion(first, STEPS)}"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"`{word}` takes keys of its own here: {', '.join(keys_at(location)) or 'NAME: {...}'}"
-    return _plain_message(error, word)
-
-
-_MESSAGES = {
-    "bool_type": "write true or false",
-    "bool_parsing": "write true or false",
-    "int_type": "write a whole number",
-    "int_parsing": "write a whole number",
-    "int_from_float": "write a whole number",
-    "string_type": "write a text",
-    "list_type": "write a list: [a, b]",
-    "too_short": "it is empty; write at least one",
-}
-
-
-def _plain_message(error: Any, word: int | str) -> str:
-    what = _MESSAGES.get(error["type"])
-    if what is None:
-        return str(error["msg"]).replace("Input ", f"`{word}` ", 1)
-    return f"{what} instead of {error['input']!r}" if error["input"] not in ([], {}, None) else what
-
-
-def keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that may be written at `location`."""
-    models: list[Any] = [Scenario]
-    for part in location:
-        if isinstance(part, str) and part.startswith(TAG):
-            models = [STEPS[part.removeprefix(TAG)]]
-        else:
-            models = [inner for model in models for inner in _inside(model, part)]
-    keys = [spec.alias or name for model in models if _is_model(model) for name, spec in model.model_fields.items()]
-    return list(dict.fromkeys(keys))
-
-
-def _inside(annotation: Any, part: int | str) -> list[Any]:
-    """The models (or containers of models) below `annotation` at the key or index `part`."""
-    if _is_model(annotation):
-        for name, spec in annotation.model_fields.items():
-            if part in (name, spec.alias):
-                return list(_flat(spec.annotation))
-        return []
-    arguments = typing.get_args(annotation)
-    return list(_flat(arguments[-1])) if arguments else []
-
-
-def _flat(annotation: Any) -> Iterator[Any]:
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        yield from _flat(typing.get_args(annotation)[0])
-    elif origin in (typing.Union, types.UnionType):
-        for argument in typing.get_args(annotation):
-            yield from _flat(argument)
-    else:
-        yield annotation
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _cross_check(scenario: Scenario, source: _Source) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from scenarios.fields import Strict, Text, known_word, one_or_many, text_only
 
@@ -16,6 +17,7 @@ KeyKind = Literal["ec", "ec384", "rsa2048", "rsa4096"]
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 Sent = Literal["server", "workload-ca", "device-ca", "intermediate", "root"]
 LiveStack = Literal["paho", "python", "openssl", "exact-match"]
+MOST_INTERMEDIATES = 20
 TRUST_WORDS = ("root", "system", "none", "other-root", "same-named-root", "device-ca", "intermediate")
 
 
@@ -28,6 +30,18 @@ def _defects() -> list[str]:
 Defect = Annotated[str, known_word("defect", _defects)]
 
 
+def _intermediates(value: object) -> object:
+    is_list = isinstance(value, list) and len(value) <= MOST_INTERMEDIATES and all(isinstance(v, str) for v in value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_INTERMEDIATES
+    if not (is_list or is_count):
+        what = f"write how many (at most {MOST_INTERMEDIATES}), or a list of common names: [Contoso CA, Plant CA]"
+        raise PydanticCustomError("intermediates", what)
+    return value
+
+
+Intermediates = Annotated[int | list[str], BeforeValidator(_intermediates, json_schema_input_type=int | list[str])]
+
+
 class GatewaySetting(Strict):
     """The gateway: its name, and how its certificates were made."""
 
@@ -36,7 +50,7 @@ class GatewaySetting(Strict):
         default="documented", description="product generation it is made as"
     )
     device_ca_cn: Text | None = Field(default=None, description="name of the device CA; default: hostname plus .ca")
-    intermediates: int | list[Text] = Field(default=1, description="intermediate CAs: how many, or their common names")
+    intermediates: Intermediates = Field(default=1, description="intermediate CAs: how many, or their common names")
     key: KeyKind | None = Field(default=None, description="keys of the chain; default: EC, or what the generation used")
     ip_san: Annotated[list[Text], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
         default_factory=list, description="addresses that the server certificate names"

@@ -194,9 +194,7 @@ def _forget(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as wrong:
-        raise CannotPlayError(
-            f"cannot write {path}: {(wrong.strerror or '').lower()}", "choose another --ready-file"
-        ) from None
+        raise _unwritable(path, wrong) from None
 
 
 def _write_ready(path: Path, service: Service) -> None:
