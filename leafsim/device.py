@@ -102,8 +102,8 @@ class Device:
         """Say goodbye (MQTT DISCONNECT) and wait until the connection's thread has ended; harmless without one."""
         with self._lock:
             session = self._session
-            if session is not None:
-                session.close()
+        if session is not None:
+            session.close()  # without the lock: a listener that disconnects too must not wait for who waits for it
 
     def send(
         self,

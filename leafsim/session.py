@@ -95,7 +95,11 @@ class Session:
         client.loop_start()
         client.thread_known.wait()
         self._thread = client.thread
-        self._answered.wait(max(0.0, deadline - time.monotonic()))
+        try:
+            self._answered.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:  # Ctrl-C: nothing may live on that nobody holds
+            self.close()
+            raise
         if client.connack != 0:
             refusal = self._no_connack(client, with_port(host, port), timeout)
             self.close()
@@ -103,16 +107,24 @@ class Session:
 
     def close(self) -> None:
         """Say goodbye if there is still somebody to say it to; returns when the thread has ended."""
-        client, own = self._client, threading.current_thread() is self._thread
-        if client is not None and client.connack == 0 and self.ended_because is None:
-            self._leaving = True
+        client = self._client
+        if client is not None and client.connack == 0 and self._leave():
             client.disconnect()
-            if not own:
-                self._ended.wait(_GOODBYE)
+        if threading.current_thread() is self._thread:
+            return  # this thread writes DISCONNECT once its listener has returned, and ends then
+        if self._leaving:
+            self._ended.wait(_GOODBYE)
         if client is not None:
             cut(client)
-        if self._thread is not None and not own:
+        if self._thread is not None:
             self._thread.join()
+
+    def _leave(self) -> bool:
+        """Note that the leaf ends it; whether it is the first to say so."""
+        with self._lock:
+            first = not self._leaving and self.ended_because is None
+            self._leaving = self._leaving or first
+        return first
 
     def publish(self, topic: str, payload: bytes) -> Future[Any]:
         """Send with QoS 1; the result is there once it is acknowledged."""

@@ -90,6 +90,10 @@ class Responder:
             with suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
+    def held(self) -> list[socket.socket]:
+        """Return the sockets of everybody who ever came."""
+        return list(self._open)
+
     def push(self, topic: str, body: bytes):
         """Send a QoS 0 message to everybody."""
         name = topic.encode()

@@ -1,11 +1,12 @@
 """Telemetry, subscriptions, and the end of a connection."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from leafsim import Disconnected, LeafError, NotAcknowledged, Received
-from tests.leafsim.responder import CONNECT, PUBLISH, SUBSCRIBE
+from tests.leafsim.responder import CONNECT, DISCONNECT, PUBLISH, SUBSCRIBE
 
 
 def test_mapping_is_sent_as_json(serve, leaf):
@@ -188,14 +189,77 @@ def test_send_inside_on_message_is_refused(serve, leaf):
 
 
 def test_disconnect_inside_on_message(serve, leaf, paho_threads):
-    """A listener may end the connection; its thread then ends by itself."""
+    """A listener may end the connection, politely; the connection's thread then ends by itself."""
     responder = serve()
     device = leaf(responder, on_message=lambda _message: device.disconnect())
     device.connect()
     responder.wait(CONNECT)
     responder.push("t", b"")
     assert device.wait_disconnected(10) == "the leaf disconnected"
+    responder.wait(DISCONNECT)
     device.disconnect()
+    assert paho_threads() == []
+
+
+def test_listener_and_owner_disconnect_at_once(serve, leaf, paho_threads):
+    """Neither waits for the other: the owner's disconnect() returns though a listener is in disconnect() too."""
+    entered = threading.Event()
+    responder = serve()
+
+    def listen(_message):
+        entered.set()
+        device.disconnect()
+
+    device = leaf(responder, on_message=listen)
+    device.connect()
+    responder.wait(CONNECT)
+    responder.push("t", b"")
+    assert entered.wait(10)
+    device.disconnect()
+    assert paho_threads() == []
+
+
+def test_connect_again_inside_on_disconnect(serve, leaf):
+    """A leaf may connect again from the listener that is told of the loss."""
+    back = threading.Event()
+
+    def come_back(_reason):
+        if not back.is_set():
+            device.connect()
+            back.set()
+
+    responder = serve()
+    device = leaf(responder, on_disconnect=come_back)
+    device.connect()
+    responder.wait(CONNECT)
+    responder.drop()
+    assert back.wait(10)
+    device.send("again")
+    assert responder.wait(PUBLISH)[0].body == b"again"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to count open files")
+def test_nothing_is_left_open(serve, leaf, paho_threads):
+    """Connections that went well, were refused or were lost leave no file descriptor and no thread."""
+    good, refusing, closing = serve(), serve(connack=5), serve(manner="hang-up")
+
+    def live():
+        with leaf(good) as device:
+            device.send("x")
+        for responder in (refusing, closing):
+            with pytest.raises(LeafError):
+                leaf(responder).connect()
+
+    def count():
+        # What responders hold open until the end of the test is theirs, not the leaf's.
+        theirs = sum(one.fileno() >= 0 for responder in (good, refusing, closing) for one in responder.held())
+        return len(list(Path("/proc/self/fd").iterdir())) - theirs
+
+    live()
+    before = count()
+    for _ in range(10):
+        live()
+    assert count() == before
     assert paho_threads() == []
 
 
