@@ -54,7 +54,7 @@ class Authority:
         self.workshop = Workshop.of(keys=keys, seed=seed, now=now)
         self._now = self.workshop.now()
         self._key = _checked_kind(key) or self.generation.default_key
-        self._days = days
+        self._days = _checked_days(days)
         self._ip_san = tuple(_checked_ip(address) for address in ip_san)
         self._root_cn = root_cn
         self._intermediates = intermediates
@@ -188,6 +188,12 @@ def _checked_kind(key: str | None) -> str | None:
     if key is None or key in KINDS:
         return key
     raise CertsError(f"key {key!r} does not exist", f"one of {', '.join(KINDS)}")
+
+
+def _checked_days(days: int | None) -> int | None:
+    if days is None or 0 < days <= 36500:
+        return days
+    raise CertsError(f"{days} days is no lifetime", "a number of days from 1 to 36500")
 
 
 def _checked_ip(text: str) -> str:

@@ -20,6 +20,7 @@ from certs.names import is_ip
 from certs.x509io import load_certificate
 
 _NO_ANSWER = "is Edge Hub running, and does the port speak TLS? (8883 MQTT, 443 HTTPS, 5671 AMQP)"
+_MALFORMED = "look at it with: openssl s_client -showcerts"
 _PLAIN = "use a TLS port: 8883 for MQTT, 443 for HTTPS, 5671 for AMQP"
 
 
@@ -48,7 +49,12 @@ def capture(host: str, port: int, *, server_name: str | None = None, timeout: fl
         connection.set_connect_state()
         plain.setblocking(False)
         _shake_hands(connection, plain, address, deadline)
-        return [load_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, one)) for one in _chain(connection)]
+        try:
+            return [load_certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, one)) for one in _chain(connection)]
+        except ValueError as error:
+            raise CaptureError(
+                address, "damaged", f"it sent a certificate that cannot be read ({error})", _MALFORMED
+            ) from None
 
 
 @contextlib.contextmanager

@@ -17,10 +17,9 @@ from certs.x509io import load_certificates
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder (and its parents) that only its owner can enter; an existing one becomes so."""
+    """Make a folder (and its parents) that only its owner can enter; an existing one stays as it is."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
     except OSError as error:
         raise refused(path, error, "cannot be made a folder") from None
     return path

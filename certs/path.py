@@ -67,7 +67,7 @@ def is_pointed_to(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
 
 
 def find(sent: Sequence[x509.Certificate], trust: Sequence[x509.Certificate] = ()) -> Path:
-    """Walk from the first certificate up, by issuer name and signature, among the sent and then the trusted ones."""
+    """Walk from the first certificate up, by issuer name and signature, among the trusted and the sent ones."""
     steps = [Step(sent[0], 0)]
     # trusted ones first, as OpenSSL does since 1.1.0 (X509_V_FLAG_TRUSTED_FIRST)
     known = [Step(one, None) for one in trust if one not in sent] + [Step(one, at) for at, one in enumerate(sent)]
@@ -97,7 +97,7 @@ def _roles(path: Sequence[x509.Certificate]) -> list[Role]:
 
 def _role(certificate: x509.Certificate, below: Role | None) -> Role:
     name = common_name(certificate.subject).lower()
-    if below is None and not is_ca(certificate):
+    if below is None and (not is_ca(certificate) or _is_for_servers(certificate)):
         return _end_role(certificate)
     if name.startswith(("iotedge workload ca", "iotedged workload ca")):
         return Role.WORKLOAD_CA
@@ -110,7 +110,12 @@ def _role(certificate: x509.Certificate, below: Role | None) -> Role:
     return Role.INTERMEDIATE
 
 
+def _is_for_servers(certificate: x509.Certificate) -> bool:
+    usage = extension(certificate, x509.ExtendedKeyUsage)
+    return usage is not None and ExtendedKeyUsageOID.SERVER_AUTH in usage
+
+
 def _end_role(certificate: x509.Certificate) -> Role:
     usage = extension(certificate, x509.ExtendedKeyUsage)
-    client_only = usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage
-    return Role.DEVICE if client_only and ExtendedKeyUsageOID.CLIENT_AUTH in (usage or ()) else Role.SERVER
+    for_clients = usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH in usage
+    return Role.DEVICE if for_clients and not _is_for_servers(certificate) else Role.SERVER

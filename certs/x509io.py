@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certs.keys import PrivateKey
@@ -63,16 +63,28 @@ def to_pem(certificates: Sequence[x509.Certificate]) -> bytes:
 
 
 def extension(certificate: x509.Certificate, kind: type[ExtensionValue]) -> ExtensionValue | None:
-    """Return the certificate's extension of that type."""
+    """Return the certificate's extension of that type; one that cannot be read counts as absent, as for a verifier."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return None
 
 
 def public_key_id(certificate: x509.Certificate) -> bytes:
     """Return what tells keys apart: the subjectPublicKeyInfo."""
-    return certificate.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        return certificate.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    except (UnsupportedAlgorithm, ValueError):
+        return certificate.fingerprint(_HASH)  # a key of a kind unknown here is no other certificate's
+
+
+def rsa_bits(certificate: x509.Certificate) -> int | None:
+    """Return the length of the certificate's RSA key, None when it has another kind of key."""
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+    return key.key_size if isinstance(key, rsa.RSAPublicKey) else None
 
 
 def key_id(key: PrivateKey) -> bytes:
@@ -84,7 +96,7 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Tell whether `issuer` is named as issuer and its key made the signature."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

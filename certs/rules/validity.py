@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certs import path
 from certs.findings import Case, Problem, cn
-from certs.x509io import extension, serial_of
+from certs.x509io import extension, rsa_bits, serial_of
 
 
 def time(case: Case) -> Iterator[Problem]:
@@ -32,10 +31,10 @@ def time(case: Case) -> Iterator[Problem]:
 def strictness(case: Case) -> Iterator[Problem]:
     """W1 to W4: accepted by OpenSSL as paho uses it, refused elsewhere."""
     for step in case.path.steps:
-        key = step.certificate.public_key()
-        if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
+        bits = rsa_bits(step.certificate)
+        if bits is not None and bits < 2048:
             yield Problem(
-                "W1", "warning", f"{cn(step.certificate)} has an RSA key of {key.key_size} bits",
+                "W1", "warning", f"{cn(step.certificate)} has an RSA key of {bits} bits",
                 "OpenSSL's security level 2 wants 2048", "make it with a longer key", step.index,
             )  # fmt: skip
         if serial_of(step.certificate) == 0:

@@ -40,6 +40,11 @@ def test_identity_certificate_is_recognised():
     assert [line.role for line in lines(sent)] == ["root", "intermediate", "device"]
 
 
+def test_server_certificate_that_says_ca_is_still_the_servers():
+    """A wrong CA flag does not hide what a certificate is for."""
+    assert lines(chain(["server-is-ca"]).sent)[-1].role == "server"
+
+
 def test_tree_has_one_line_per_level():
     """Each line says role, common name, issuer and validity, the top first and each level further in."""
     made = chain(seed=1)

@@ -57,6 +57,15 @@ def test_saved_chain_is_not_overwritten(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_existing_folder_keeps_its_permissions(tmp_path):
+    """A folder that was there before is the user's; only what is made inside it is private."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    layout.save(chain(), state)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o755
+    assert stat.S_IMODE((state / layout.FOLDER).stat().st_mode) == 0o700
+
+
 def cut_certificate(folder):
     """Damage the server certificate."""
     path = folder / "certs" / "0-server.cert.pem"

@@ -177,6 +177,7 @@ def test_ip_san_is_an_address_in_every_generation(tmp_path):
         {"device_ca_cn": "O=Contoso,nonsense"},
         {"generation": "certgen", "device_ca_cn": "gw.ca"},
         {"intermediates": -1},
+        {"days": 0},
     ],
 )
 def test_wish_that_cannot_be_is_told(options):
