@@ -10,7 +10,7 @@ import pytest
 
 from scenarios import catalogue
 from scenarios.errors import UnknownScenarioError
-from tests.scenarios.command import leafgate
+from tests.scenarios.command import inside, leafgate
 
 PASSING = "# A leaf connects.\nsteps: [{connect: press-7}]\n"
 FAILING = "# A leaf connects.\ngateway: {defects: expired-server}\nsteps: [{connect: press-7}]\n"
@@ -51,27 +51,27 @@ def test_run_of_a_false_claim_exits_1(tmp_path: Path) -> None:
     assert "1 passed, 1 failed" in done.stdout
 
 
-def test_run_of_a_wrong_file_exits_2_and_plays_nothing(tmp_path: Path) -> None:
+def test_run_of_a_wrong_file_exits_2_and_plays_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A file with mistakes stops the run before it begins."""
     path = write(tmp_path, "wrong", WRONG)
     write(tmp_path, "good", PASSING)
-    done = leafgate("run", tmp_path)
+    done = inside(capsys, "run", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{path}:2:9: there is no step `conect`; did you mean `connect`?\n"
 
 
-def test_run_of_an_impossible_scene_exits_3(tmp_path: Path) -> None:
+def test_run_of_an_impossible_scene_exits_3(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """What cannot be started is exit code 3, without a traceback."""
     write(tmp_path, "odd", "# A claim.\ngateway: {hostname: 'no host'}\nsteps: [{connect: a}]\n")
-    done = leafgate("run", tmp_path)
+    done = inside(capsys, "run", tmp_path)
     assert done.returncode == 3
     assert "no host" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_run_of_an_unknown_name_exits_2_with_a_suggestion() -> None:
+def test_run_of_an_unknown_name_exits_2_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     """A misspelt name gets the nearest one."""
-    done = leafgate("run", "tls/cn-lop-with-key-ids")
+    done = inside(capsys, "run", "tls/cn-lop-with-key-ids")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "leafgate: there is no file, folder or scenario 'tls/cn-lop-with-key-ids'\n"
@@ -86,19 +86,19 @@ def test_json_on_stdout_is_nothing_but_json() -> None:
     assert "1 passed" in done.stderr
 
 
-def test_report_that_cannot_be_written_exits_3(tmp_path: Path) -> None:
+def test_report_that_cannot_be_written_exits_3(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A folder in the report's place is told in one line."""
-    done = leafgate("run", "sas/valid-token", "--json", tmp_path)
+    done = inside(capsys, "run", "sas/valid-token", "--json", tmp_path)
     assert done.returncode == 3
     assert done.stderr.startswith(f"leafgate: cannot write {tmp_path}: is a directory\n  hint: ")
 
 
-def test_seed_repeats_a_run(tmp_path: Path) -> None:
+def test_seed_repeats_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The same seed twice: the same statuses, stacks and words; only times and ports may differ."""
     reports = []
     for number in range(2):
         path = tmp_path / f"{number}.json"
-        assert leafgate("run", "tls/missing-intermediate", "--seed", "5", "--json", path).returncode == 0
+        assert inside(capsys, "run", "tls/missing-intermediate", "--seed", "5", "--json", path).returncode == 0
         result = json.loads(path.read_text())["results"][0]
         reports.append(
             (result["status"], result["stacks"], sorted((row["who"], row["text"]) for row in result["timeline"]))
@@ -106,34 +106,36 @@ def test_seed_repeats_a_run(tmp_path: Path) -> None:
     assert reports[0] == reports[1]
 
 
-def test_validate_of_the_library_says_how_many_are_valid() -> None:
+def test_validate_of_the_library_says_how_many_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
     """All shipped files are valid."""
-    done = leafgate("validate", catalogue.LIBRARY)
+    done = inside(capsys, "validate", catalogue.LIBRARY)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{len(catalogue.names())} scenarios valid\n"
 
 
-def test_validate_tells_all_mistakes_of_all_files(tmp_path: Path) -> None:
+def test_validate_tells_all_mistakes_of_all_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One run shows everything; exit code 2."""
     first = write(tmp_path, "a", WRONG)
     second = write(tmp_path, "b", "steps: []\n")
-    done = leafgate("validate", tmp_path)
+    done = inside(capsys, "validate", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     lines = done.stderr.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [f"{first}:2:9", f"{second}:1:1", f"{second}:1:8"]
 
 
-def test_validate_of_a_folder_without_scenarios_says_what_they_are_called(tmp_path: Path) -> None:
+def test_validate_of_an_empty_folder_says_what_scenarios_are_called(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """An empty folder is a mistake, not a success."""
-    done = leafgate("validate", tmp_path)
+    done = inside(capsys, "validate", tmp_path)
     assert done.returncode == 2
     assert "hint: scenario files end in .scenario.yaml" in done.stderr
 
 
-def test_list_shows_every_claim() -> None:
+def test_list_shows_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
     """The list has every name under its theme, in text and as JSON."""
-    text = leafgate("list").stdout
-    document = json.loads(leafgate("list", "--json").stdout)
+    text = inside(capsys, "list").stdout
+    document = json.loads(inside(capsys, "list", "--json").stdout)
     assert {entry["name"] for entry in document["scenarios"]} == set(catalogue.names())
     for entry in document["scenarios"]:
         assert entry["name"].rpartition("/")[2] in text
@@ -141,24 +143,24 @@ def test_list_shows_every_claim() -> None:
     assert text.startswith("tls/\n")
 
 
-def test_schema_is_json() -> None:
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     """`leafgate schema` prints a JSON Schema that names the steps."""
-    schema = json.loads(leafgate("schema").stdout)
+    schema = json.loads(inside(capsys, "schema").stdout)
     assert schema["$schema"].endswith("2020-12/schema")
     assert {"Connect", "Publish", "Disconnect", "Expect", "Clock"} <= set(schema["$defs"])
 
 
 @pytest.mark.parametrize("command", ["up", "demo", "run", "validate", "list", "schema"])
-def test_help_has_examples(command: str) -> None:
+def test_help_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """Each command's help shows how it is used."""
-    done = leafgate(command, "--help")
+    done = inside(capsys, command, "--help")
     assert done.returncode == 0
     assert f"leafgate {command}" in done.stdout.partition("Examples:")[2]
 
 
-def test_usage_mistake_exits_2() -> None:
+def test_usage_mistake_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown option is exit code 2 without a traceback."""
-    done = leafgate("run", "--joobs", "3")
+    done = inside(capsys, "run", "--joobs", "3")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 

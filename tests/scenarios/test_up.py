@@ -17,7 +17,7 @@ import pytest
 
 from leafsim import ConnectionString, Device, TlsRefused
 from scenarios.cli import Generation
-from tests.scenarios.command import leafgate, running
+from tests.scenarios.command import inside, leafgate, running
 
 DEVICE = """
 import json, os, sys
@@ -244,9 +244,11 @@ def test_busy_port_exits_3_with_a_hint() -> None:
         (["--mqtt-port", "70000"], 2, "65535"),
     ],
 )
-def test_wrong_option_is_one_line_with_a_hint(arguments: list[str], code: int, words: str) -> None:
+def test_wrong_option_is_one_line_with_a_hint(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
     """Each wrong value is told without a traceback, and the exit code says whether it was usage or start."""
-    done = leafgate("up", "--mqtt-port", "0", *arguments)
+    done = inside(capsys, "up", "--mqtt-port", "0", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
