@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -18,6 +19,8 @@ _SEVERITY = {
     logging.ERROR: (3, "ERR"),
     logging.CRITICAL: (0, "FTL"),
 }
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class EdgeHubFormatter(logging.Formatter):
@@ -62,6 +65,6 @@ def _stamp(record: logging.LogRecord) -> str:
 
 
 def _text(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    # A line break inside a client's own words must not look like another record.
-    text = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+    # A line break inside a client's own words must not look like another record, nor may they move a terminal's cursor.
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.getMessage())
     return f"{text}\n{formatter.formatException(record.exc_info)}" if record.exc_info else text

@@ -78,6 +78,7 @@ class Gateway:
         self._state = state
         self._keeps = state is not None
         self._store_kind = store or ("memory" if state is None else "sqlite")
+        self._memory = MemoryStore()  # kept over a restart, so that its numbers go on
         self._tls = tuple(tls) if tls else _versions(self.chain.generation)
         self._plugins = amqtt_plugins
         self._registry: Registry | None = None
@@ -99,7 +100,7 @@ class Gateway:
         self._prepare_state()
         store = self._open_store()
         self._exit.callback(store.close)
-        link = Link(store, self.upstream.inbox)
+        link = Link(store, self.upstream.inbox, self.log)
         self._exit.callback(link.settle)
         link.catch_up()
         sessions = Sessions(self._plugins)
@@ -171,12 +172,12 @@ class Gateway:
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
-        for name in (None, module_id) if module_id else (None,):
+        for name in (None, module_id) if module_id is not None else (None,):
             if self.registry.get(device_id, name) is None:
                 self.registry.add(Device(device_id, name))
         found = self.registry.get(device_id, module_id)
         assert found is not None
-        module = f";ModuleId={module_id}" if module_id else ""
+        module = f";ModuleId={module_id}" if module_id is not None else ""
         return (
             f"HostName={self.hub_hostname};DeviceId={device_id}{module};SharedAccessKey={found.primary_key}"
             f";GatewayHostName={self.hostname}"
@@ -210,7 +211,7 @@ class Gateway:
 
     def _open_store(self) -> Store:
         if self._store_kind == "memory":
-            return MemoryStore()
+            return self._memory
         return SqliteStore(self.state / "messages.db", durability=self.settings.durability)
 
     def _forget_state(self) -> None:

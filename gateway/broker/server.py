@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import logging
+import os
 from itertools import count
 from typing import Any
 
@@ -68,8 +69,11 @@ class Server:
         try:
             self._listener = await self.loop.create_server(lambda: Connection(self), address, port, backlog=1024)
         except (OSError, OverflowError) as wrong:
-            reason = (getattr(wrong, "strerror", None) or str(wrong)).lower()
-            hint = _ADVICE.get(getattr(wrong, "errno", 0) or 0, "check --bind and --mqtt-port")
+            number = getattr(wrong, "errno", None) or 0
+            # asyncio wraps what the system said into a text of its own; resolvers have negative numbers
+            reason = os.strerror(number) if number > 0 else getattr(wrong, "strerror", None) or str(wrong)
+            reason = reason.lower()
+            hint = _ADVICE.get(number, "check --bind and --mqtt-port")
             raise PortError(address, port, reason, hint) from None
         bound: int = self._listener.sockets[0].getsockname()[1]
         log.info("Initializing TLS endpoint on port %d for MQTT head.", bound)

@@ -21,10 +21,10 @@ class Store(Protocol):
         """Store the messages, which are in the order of their numbers, together. Raises StoreError and keeps none."""
 
     def read(self, after: int, limit: int) -> list[Message]:
-        """Up to `limit` messages with a sequence number above `after`, in order."""
+        """Up to `limit` messages with a sequence number above `after`, in order. Raises StoreError."""
 
     def forget(self, through: int) -> None:
-        """Drop every message with a sequence number up to and including `through`."""
+        """Drop every message with a sequence number up to and including `through`. Raises StoreError and drops none."""
 
     def close(self) -> None:
         """Let go of files; nothing may be called afterwards."""

@@ -14,14 +14,16 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
+        self._next = 1
 
     def next_sequence(self) -> int:
         """A new store starts at 1; see Store."""
-        return self._messages[-1].sequence + 1 if self._messages else 1
+        return self._next
 
     def write(self, messages: Sequence[Message]) -> None:
         """Append; see Store."""
         self._messages.extend(messages)
+        self._next = messages[-1].sequence + 1
 
     def read(self, after: int, limit: int) -> list[Message]:
         """Read; see Store."""

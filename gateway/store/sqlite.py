@@ -7,10 +7,12 @@ thread; the automatic one is only the fallback when that thread cannot keep up.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.errors import StoreError
@@ -35,15 +37,21 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, durability: str = "normal") -> None:
         self.path = path
+        self._lock = _lock(path)
         try:
             # Made before SQLite opens it, so that nobody else can ever read the messages.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as wrong:
+            os.close(self._lock)
+            raise _unusable(path, wrong) from None
+        try:
             self._prepare(durability)
             self.next_sequence()
-        except (OSError, sqlite3.Error) as wrong:
-            hint = "choose another --state folder, or move the file away; it was not changed"
-            raise StoreError(f"cannot use the message store {path}: {wrong}", hint) from None
+        except sqlite3.Error as wrong:
+            self._database.close()
+            os.close(self._lock)
+            raise _unusable(path, wrong) from None
         self._stop = threading.Event()
         self._checkpointer = threading.Thread(target=self._checkpoint, name="leafgate-checkpoint", daemon=True)
         self._checkpointer.start()
@@ -69,31 +77,40 @@ class SqliteStore:
 
     def write(self, messages: Sequence[Message]) -> None:
         """One transaction; see Store."""
-        try:
-            self._database.execute("BEGIN")
+        with self._transaction("messages cannot be stored"):
             self._database.executemany(_INSERT, messages)
-            self._database.execute("COMMIT")
-        except sqlite3.Error as wrong:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise StoreError(f"messages cannot be stored: {wrong}", "make room on the disk of --state") from None
 
     def read(self, after: int, limit: int) -> list[Message]:
         """Read; see Store."""
-        return [Message(*row) for row in self._database.execute(_READ, (after, limit))]
+        try:
+            return [Message(*row) for row in self._database.execute(_READ, (after, limit))]
+        except sqlite3.Error as wrong:
+            raise _unusable(self.path, wrong) from None
 
     def forget(self, through: int) -> None:
         """Delete; see Store."""
-        self._database.execute("BEGIN")
-        self._database.execute("DELETE FROM message WHERE sequence <= ?", (through,))
-        self._database.execute("UPDATE forgotten SET through = ?", (through,))
-        self._database.execute("COMMIT")
+        with self._transaction("messages cannot be deleted"):
+            self._database.execute("DELETE FROM message WHERE sequence <= ?", (through,))
+            self._database.execute("UPDATE forgotten SET through = ?", (through,))
 
     def close(self) -> None:
         """Stop the checkpoints, fold the log into the file and close it."""
         self._stop.set()
         self._checkpointer.join()
         self._database.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def _transaction(self, failure: str) -> Iterator[None]:
+        try:
+            self._database.execute("BEGIN")
+            yield
+            self._database.execute("COMMIT")
+        except sqlite3.Error as wrong:
+            if self._database.in_transaction:
+                with suppress(sqlite3.Error):  # a full disk may refuse even this; SQLite has then rolled back itself
+                    self._database.execute("ROLLBACK")
+            raise StoreError(f"{failure}: {wrong}", "make room on the disk of --state") from None
 
     def _checkpoint(self) -> None:
         database = sqlite3.connect(self.path, isolation_level=None)
@@ -105,3 +122,23 @@ class SqliteStore:
             return
         finally:
             database.close()
+
+
+def _lock(path: Path) -> int:
+    """Keep other gateways away: two of them would give the same number to different messages."""
+    try:
+        descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as wrong:
+        raise _unusable(path, wrong) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        hint = "stop the other gateway, or give this one its own --state folder"
+        raise StoreError(f"the message store {path} is in use by another gateway", hint) from None
+    return descriptor
+
+
+def _unusable(path: Path, wrong: Exception) -> StoreError:
+    hint = "choose another --state folder, or move the file away; it was not changed"
+    return StoreError(f"cannot use the message store {path}: {wrong}", hint)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import takewhile
 from typing import Any
 
 from gateway.hub.messages import Message
@@ -41,7 +41,7 @@ class Inbox:
         self.limit = limit
         self.forgotten = 0
         self._messages: deque[Message] = deque()
-        self._taken = 0  # how many of the kept messages next_message has already handed out
+        self._waiting: deque[Message] = deque()  # those that next_message has not handed out
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -54,33 +54,41 @@ class Inbox:
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in; the oldest go when there are too many."""
-        self._messages.extend(messages)
-        surplus = len(self._messages) - self.limit
-        for _ in range(surplus):
-            self._messages.popleft()
-        if surplus > 0:
-            self.forgotten += surplus
-            self._taken = max(0, self._taken - surplus)
+        for kept in (self._messages, self._waiting):
+            kept.extend(messages)
+            surplus = len(kept) - self.limit
+            for _ in range(surplus):
+                kept.popleft()
+            if surplus > 0 and kept is self._messages:
+                self.forgotten += surplus
         self._arrived.set()
 
     async def next_message(self, device_id: str | None = None, timeout: float | None = None) -> Delivered:  # noqa: ASYNC109 - part of the public interface
         """The next message not yet handed out, waiting for it up to `timeout` seconds (TimeoutError).
 
-        With `device_id`, messages of other devices that come before it are passed over.
+        With `device_id`, the next one of that device; those of others stay for whoever asks for them.
         """
+        candidates: Iterable[Message] = self._waiting
         async with asyncio.timeout(timeout):
             while True:
-                for message in islice(self._messages, self._taken, None):
-                    self._taken += 1
+                for message in candidates:
                     if device_id in (None, message.device_id):
+                        self._waiting.remove(message)
                         return _delivered(message)
+                seen = self._waiting[-1].sequence if self._waiting else 0
                 self._arrived.clear()
                 await self._arrived.wait()
+                candidates = self._newer_than(seen)
+
+    def _newer_than(self, sequence: int) -> list[Message]:
+        """What has arrived since, found from the end: others' messages may be many."""
+        newer = list(takewhile(lambda message: message.sequence > sequence, reversed(self._waiting)))
+        return newer[::-1]
 
     def clear(self) -> None:
         """Forget everything that arrived."""
         self._messages.clear()
-        self._taken = 0
+        self._waiting.clear()
 
 
 def _delivered(message: Message) -> Delivered:

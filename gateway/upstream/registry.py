@@ -63,8 +63,8 @@ class Registry:
 
     def add(self, device: Device, *, x509: bool = False) -> Device:
         """Register a device or module; keys that are missing are made, unless it authenticates by certificate."""
-        for name in filter(None, (device.device_id, device.module_id)):
-            if not _ID.match(name):
+        for name in (device.device_id, device.module_id):
+            if name is not None and not _ID.match(name):
                 hint = "up to 128 letters, digits and - . + % _ # * ? ! ( ) , : = @ $ '"
                 raise RegistryError(f"{name!r} cannot be a device or module id", hint)
         if (device.device_id, device.module_id) in self._devices:
@@ -87,8 +87,8 @@ class Registry:
         if not gone:
             raise RegistryError(f"{device_id!r} is not registered")
         for key in gone:
-            del self._devices[key]
             self._note({"removed": key})
+            del self._devices[key]
 
     def find(self, identity: Identity) -> Credentials | None:
         """What a CONNECT with this identity is judged by; a module may use its device's keys too."""
@@ -104,15 +104,20 @@ class Registry:
     def _put(self, device: Device) -> None:
         for key in filter(None, (device.primary_key, device.secondary_key)):
             _check_key(key)
-        self._devices[(device.device_id, device.module_id)] = device
         self._note({"set": asdict(device)})
+        self._devices[(device.device_id, device.module_id)] = device
 
     def _note(self, change: dict[str, Any]) -> None:
         """Append a change to the file: one line each, so that registering stays cheap with thousands of devices."""
         if self._path is not None:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(json.dumps(change) + "\n")
+            try:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(json.dumps(change) + "\n")
+            except OSError as wrong:
+                hint = "choose another folder with --state"
+                raise RegistryError(f"cannot write the registry {self._path}: {wrong.strerror}", hint) from None
 
     def _load(self, path: Path) -> None:
         try:
