@@ -98,7 +98,10 @@ class Registry:
         credentials = found.credentials
         if identity.module_id is None:
             return credentials
-        parent = self._devices[(identity.device_id, None)].credentials
+        device = self.get(identity.device_id)
+        if device is None:
+            return None
+        parent = device.credentials
         return replace(credentials, keys=credentials.keys + parent.keys, enabled=credentials.enabled and parent.enabled)
 
     def _put(self, device: Device) -> None:

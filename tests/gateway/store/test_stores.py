@@ -11,6 +11,7 @@ from gateway import StoreError
 from gateway.hub.messages import Message
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
+from tests.gateway.client import descriptor_count
 
 
 def messages(*numbers, size=2):
@@ -214,12 +215,10 @@ def test_sqlite_with_a_damaged_page_is_a_store_error(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[3 * 4096 : 8 * 4096] = b"\xff" * (5 * 4096)
     path.write_bytes(raw)
+    store = SqliteStore(path)
     with pytest.raises(StoreError, match="malformed"):
-        store = SqliteStore(path)
-        try:
-            store.read(0, 1000)
-        finally:
-            store.close()
+        store.read(0, 1000)
+    store.close()
 
 
 @pytest.mark.parametrize("bad", ["missing folder", "folder in the way"])
@@ -247,12 +246,12 @@ def test_sqlite_leaves_no_thread_and_no_descriptor(tmp_path):
     """Opening, failing to open and closing leave nothing behind."""
     (tmp_path / "bad.db").write_bytes(b"x" * 5000)
     SqliteStore(tmp_path / "warm.db").close()
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    threads, descriptors = threading.active_count(), descriptor_count()
     for _ in range(20):
         SqliteStore(tmp_path / "messages.db").close()
         with pytest.raises(StoreError):
             SqliteStore(tmp_path / "bad.db")
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, descriptors)
+    assert (threading.active_count(), descriptor_count()) == (threads, descriptors)
 
 
 def test_sqlite_checkpoints_in_the_background(tmp_path):

@@ -158,6 +158,16 @@ def test_damaged_registry_is_refused_and_left_alone(tmp_path, line):
     assert path.read_bytes() == damaged
 
 
+def test_module_without_its_device_in_the_file_is_unknown(tmp_path):
+    """A file that somebody has edited must not break a CONNECT."""
+    path = tmp_path / "registry.jsonl"
+    registry = Registry(path)
+    registry.add(Device("press"))
+    registry.add(Device("press", "filter"))
+    path.write_text(path.read_text().splitlines()[1] + "\n")
+    assert Registry(path).find(identity("press", "filter")) is None
+
+
 def test_registry_that_cannot_be_written_changes_nothing(tmp_path):
     """A folder where the file should be: RegistryError, and the device is not registered."""
     path = tmp_path / "registry.jsonl"
