@@ -167,7 +167,7 @@ def test_all_mistakes_of_a_file_come_at_once_at_their_places(tmp_path: Path) -> 
             id="clock",
         ),
         pytest.param("# C.\nsteps: [{connect: !!int x}]\n", ["2:19: 'x' cannot be read"], id="tag-that-lies"),
-        pytest.param("# C.\na: " + "[" * 60 + "]" * 60, ["2:43: too large or nested too deeply"], id="brackets"),
+        pytest.param("# C.\na: " + "[" * 60 + "]" * 60, ["2:44: too large or nested too deeply"], id="brackets"),
         pytest.param(
             "# C.\na: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
             "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d]\n",
