@@ -1,0 +1,218 @@
+"""What is measured: one row per promise, with its target.
+
+A row against mosquitto is measured in pairs: both servers run all the time, do the same work in turn (the order changes
+with each repeat), and the ratio is the median of the pairs' ratios, because absolute figures drift with the machine.
+"""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+
+from certs import Authority
+from tests.bench import load
+from tests.bench.servers import Leafgate, Mosquitto
+
+_COMMAND = [str(Path(sys.executable).with_name("leafgate"))]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much work a repeat is."""
+
+    repeats: int
+    connections: int = 300
+    messages: int = 20_000
+    idle: int = 500
+    warmup: float = 0.2  # part of a repeat that both servers do beforehand, not measured
+
+
+@dataclass
+class Result:
+    """One row's figures. `samples` and `peer_samples` are in `unit`; the target is on the ratio if there is a peer."""
+
+    name: str
+    unit: str
+    target: float
+    samples: list[float]
+    peer_samples: list[float] = field(default_factory=list)
+    absolute: bool = False  # the target is on the value although there is a peer
+
+    @property
+    def value(self):
+        """The median."""
+        return statistics.median(self.samples)
+
+    @property
+    def peer(self):
+        """The peer's median."""
+        return statistics.median(self.peer_samples) if self.peer_samples else None
+
+    @property
+    def ratio(self):
+        """The median of the pairs' ratios."""
+        pairs = zip(self.samples, self.peer_samples, strict=False)
+        return statistics.median(ours / theirs for ours, theirs in pairs) if self.peer_samples else None
+
+    @property
+    def met(self):
+        """Whether the target is met."""
+        return (self.value if self.absolute or self.ratio is None else self.ratio) <= self.target
+
+    def json(self):
+        """Everything, for a file."""
+        facts = {name: getattr(self, name) for name in ("name", "unit", "value", "peer", "ratio", "target", "met")}
+        return facts | {"absolute": self.absolute, "samples": self.samples, "peer_samples": self.peer_samples}
+
+
+def connect(scale, folder):
+    """TLS 1.3 with a new EC chain of five, CONNECT with a SAS token, DISCONNECT: CPU per connection."""
+
+    def begin(server, tls, devices):
+        def work(part):
+            count = max(8, int(scale.connections * part))
+            load.connect_and_leave(server.port, tls, islice(cycle(devices), count))
+            return count
+
+        return work
+
+    return Result("connect", "ms CPU", 1.6, *_paired(scale, folder, 64, begin, 1e3, stored=False))
+
+
+def window20(scale, folder):
+    """50 publishers with 20 unacknowledged messages of 200 bytes each: CPU per message."""
+    return Result("window20", "us CPU", 1.0, *_publishing(scale, folder, publishers=50, window=20))
+
+
+def window20_one(scale, folder):
+    """The same with a single publisher, so that a batch is never larger than 20."""
+    return Result("window20-one", "us CPU", 1.0, *_publishing(scale, folder, publishers=1, window=20))
+
+
+def window1(scale, folder):
+    """50 publishers that wait for each PUBACK: CPU per message."""
+    return Result("window1", "us CPU", 2.0, *_publishing(scale, folder, publishers=50, window=1))
+
+
+def idle(scale, folder):
+    """Resident memory of a connected client that does nothing, in a fresh process."""
+    chain = Authority(key="ec").chain()
+    tls = load.context(chain.trust_pem)
+    samples = {"leafgate": [], "mosquitto": []}
+    leafgate, mosquitto = Leafgate(chain, folder, scale.idle + 10), Mosquitto(chain, folder)
+    for _ in range(max(1, scale.repeats // 2)):
+        for kind in (leafgate, mosquitto):
+            with kind.running() as server:
+                devices = _devices(leafgate)
+                first = load.connect_all(server.port, tls, devices[:10])  # what is only ever allocated once
+                before = server.rss()
+                more = load.connect_all(server.port, tls, devices[10:])
+                samples[kind.name].append((server.rss() - before) / len(more) / 1024)
+                for leaf in first + more:
+                    leaf.close()
+    return Result("idle", "KiB RSS", 40, samples["leafgate"], samples["mosquitto"], absolute=True)
+
+
+def chain(scale, folder):
+    """A new five-certificate EC chain, warm."""
+    samples = []
+    for _ in range(5 + 10 * scale.repeats):
+        start = time.perf_counter()
+        made = Authority(key="ec").chain()
+        samples.append(1e3 * (time.perf_counter() - start))
+        assert len(made.levels) == 5
+    return Result("chain", "ms", 5, samples[5:])
+
+
+def up(scale, folder):
+    """`leafgate up` with a new EC chain, from start until its ready file is there."""
+    return Result("up", "s", 1, [_time_up(folder) for _ in range(scale.repeats + 1)][1:])
+
+
+def help_text(scale, folder):
+    """`leafgate --help`."""
+    samples = []
+    for _ in range(scale.repeats + 1):
+        start = time.perf_counter()
+        subprocess.run([*_COMMAND, "--help"], check=True, stdout=subprocess.DEVNULL)
+        samples.append(time.perf_counter() - start)
+    return Result("help", "s", 0.3, samples[1:])
+
+
+ROWS = {
+    "connect": connect,
+    "window20": window20,
+    "window20-one": window20_one,
+    "window1": window1,
+    "idle": idle,
+    "chain": chain,
+    "up": up,
+    "help": help_text,
+}
+NEED_MOSQUITTO = frozenset({"connect", "window20", "window20-one", "window1", "idle"})
+
+
+def _publishing(scale, folder, *, publishers, window):
+    """The pairs of a row that publishes over connections that stay open."""
+
+    def begin(server, tls, devices):
+        leaves = load.connect_all(server.port, tls, devices)
+        return lambda part: load.publish(leaves, window, int(scale.messages * part))
+
+    return _paired(scale, folder, publishers, begin, 1e6, stored=True)
+
+
+def _paired(scale, folder, device_count, begin, factor, *, stored):
+    """Samples of both servers: CPU seconds times `factor`, by how often the work was done.
+
+    `begin(server, tls, devices)` gives the work: a function of the part of a repeat to do that returns how much it did.
+    """
+    made = Authority(key="ec").chain()
+    tls = load.context(made.trust_pem)
+    kinds = (Leafgate(made, folder, device_count), Mosquitto(made, folder))
+    samples = {kind.name: [] for kind in kinds}
+    done = []
+    with ExitStack() as stack:
+        expected = (lambda: sum(done)) if stored else None
+        servers = [stack.enter_context(kind.running(expected)) for kind in kinds]
+        devices = _devices(kinds[0])
+        works = [(server, begin(server, tls, devices)) for server in servers]
+        done += [work(scale.warmup) for server, work in works if server.name == "leafgate"]
+        works[1][1](scale.warmup)
+        for repeat in range(scale.repeats):
+            for server, work in works if repeat % 2 else works[::-1]:
+                start = server.cpu()
+                count = work(1.0)
+                samples[server.name].append(factor * (server.cpu() - start) / count)
+                done += [count] if server.name == "leafgate" else []
+    return samples["leafgate"], samples["mosquitto"]
+
+
+def _devices(leafgate):
+    return [load.Device(name, text) for name, text in leafgate.devices.items()]
+
+
+def _time_up(folder):
+    ready = folder / "ready.json"
+    ready.unlink(missing_ok=True)
+    start = time.perf_counter()
+    command = [*_COMMAND, "up", "--mqtt-port", "0", "--key", "ec", "--leaf", "dev1", "--ready-file", str(ready)]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
+    ) as process:
+        while not ready.exists():
+            if process.poll() is not None or time.perf_counter() - start > 30:
+                process.kill()
+                raise load.LoadError("`leafgate up` did not become ready")
+            time.sleep(0.001)
+        took = time.perf_counter() - start
+        process.send_signal(signal.SIGTERM)
+        if process.wait(10) != 0:
+            raise load.LoadError("`leafgate up` did not stop cleanly")
+    return took
