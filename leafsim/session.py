@@ -101,9 +101,7 @@ class Session:
             self.close()
             raise
         if client.connack != 0:
-            refusal = self._no_connack(client, with_port(host, port), timeout)
-            self.close()
-            raise refusal
+            raise self._give_up(client, with_port(host, port), timeout)
 
     def close(self) -> None:
         """Say goodbye if there is still somebody to say it to; returns when the thread has ended."""
@@ -201,6 +199,12 @@ class Session:
     def _alert(self) -> str | None:
         names = [name for name in map(alert_name, self._tls_errors) if name]
         return f"the gateway sent alert {names[0]}" if names else None
+
+    def _give_up(self, client: Client, where: str, seconds: float) -> LeafError:
+        # Returned and not raised: an error in a local variable of its own traceback would keep the sockets open.
+        error = self._no_connack(client, where, seconds)
+        self.close()
+        return error
 
     def _no_connack(self, client: Client, where: str, seconds: float) -> LeafError:
         if client.connack is not None:
