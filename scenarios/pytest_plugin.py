@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +27,12 @@ def gateway_factory(tmp_path: Path) -> Iterator[Callable[..., GatewayHandle]]:
     """Start gateways: `gateway_factory(hostname="gw.factory.test", generation="1.5")`; all end with the test."""
     from scenarios.rig import GatewayHandle  # noqa: PLC0415 - a test run without gateways does not pay for them
 
+    numbers = count(1)
     with ExitStack() as running:
 
         def start(**options: Any) -> GatewayHandle:
-            folder = tmp_path / f"leafgate-{len(running_gateways)}"
-            running_gateways.append(running.enter_context(GatewayHandle(folder, **options)))
-            return running_gateways[-1]
+            return running.enter_context(GatewayHandle(tmp_path / f"leafgate-{next(numbers)}", **options))
 
-        running_gateways: list[GatewayHandle] = []
         yield start
 
 
