@@ -108,7 +108,9 @@ def connect(
         device.connect(timeout)
         facts = {"session_present": device.session_present, "tls": device.tls_version}
         device.disconnect()
-    typer.echo(json.dumps(outcome(None, **facts)) if as_json else f"connected {_where(device)} ({device.tls_version})")
+    typer.echo(
+        json.dumps(outcome(None, **facts)) if as_json else f"connected to {_where(device)} ({device.tls_version})"
+    )
 
 
 @app.command()
@@ -168,7 +170,7 @@ def send(
         finally:
             device.disconnect()
     many = "1 message" if sent == 1 else f"{sent} messages"
-    typer.echo(json.dumps(outcome(None, sent=sent)) if as_json else f"{many} acknowledged {_where(device)}")
+    typer.echo(json.dumps(outcome(None, sent=sent)) if as_json else f"{many} acknowledged by {_where(device)}")
 
 
 @app.command()
@@ -294,4 +296,4 @@ def _received(message: Received, as_json: bool) -> str:
 def _where(device: Device) -> str:
     from leafsim.address import with_port
 
-    return f"to {with_port(device.connection.target, device.port)} as {device.client_id}"
+    return f"{with_port(device.connection.target, device.port)} as {device.client_id}"

@@ -4,7 +4,8 @@
         device.send({"temperature": 21}, {"line": "4"})
 
 Rule: after `disconnect` nothing is left, no thread and no socket. Nothing is sent again by itself: whoever calls `send`
-learns how it ended."""
+learns how it ended.
+"""
 
 from __future__ import annotations
 

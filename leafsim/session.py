@@ -92,12 +92,12 @@ class Session:
             self._release()
             raise explain(error, client.phase, with_port(host, port), timeout) from error
         self.tls_version = tls_version(client)
-        client.loop_start()
-        client.thread_known.wait()
-        self._thread = client.thread
         try:
+            client.loop_start()
+            client.thread_known.wait()
+            self._thread = client.thread
             self._answered.wait(max(0.0, deadline - time.monotonic()))
-        except BaseException:  # Ctrl-C: nothing may live on that nobody holds
+        except BaseException:  # Ctrl-C, or no thread to be had: nothing may live on that nobody holds
             self.close()
             raise
         if client.connack != 0:
@@ -130,9 +130,7 @@ class Session:
         try:
             info = client.publish(topic, payload, qos=1)
         except ValueError as error:
-            raise LeafError(
-                f"this message cannot be sent: {error}", "shorten it, or take other property names"
-            ) from None
+            raise LeafError(f"this message cannot be sent: {error}", "shorten it, or its properties") from None
         return self._expect(info.mid)
 
     def subscribe(self, filters: Sequence[str], qos: int) -> Future[Any]:
@@ -216,7 +214,8 @@ class Session:
                 "the gateway closed the connection without answering CONNECT",
                 "Edge Hub does so with what is no MQTT 3.1.1; its log knows the reason",
             )
-        return Unreachable(where, "timeout", "mqtt", f"no answer to CONNECT within {seconds:g} s", "see its log")
+        hint = "the gateway took the connection and says nothing; look at its log"
+        return Unreachable(where, "timeout", "mqtt", f"no answer to CONNECT within {seconds:g} s", hint)
 
     def _hook(self, client: Client) -> None:
         def on_connect(_c: Any, _u: Any, flags: Any, _code: Any, _p: Any) -> None:

@@ -116,7 +116,7 @@ def test_send_numbers_messages(run, serve):
     responder = serve()
     done = run("send", responder, "--body", '{"n": {n}}', "--property", "line=4", "--property", "raw", "--count", "3")
     assert done.exit_code == 0
-    assert done.stdout == f"3 messages acknowledged to {NAME}:{responder.port} as press-7\n"
+    assert done.stdout == f"3 messages acknowledged by {NAME}:{responder.port} as press-7\n"
     packets = responder.wait(PUBLISH, 3)
     assert [packet.body for packet in packets] == [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}']
     assert packets[0].topic == "devices/press-7/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8&line=4&raw"
@@ -161,7 +161,7 @@ def test_watch_until_ctrl_c(serve, root):
     responder = serve()
     with _watch(responder, root) as process:
         filters = responder.wait(SUBSCRIBE)[0]["filters"]
-        assert process.stderr.readline().startswith("watching to ")
+        assert process.stderr.readline().startswith(f"watching {NAME}:{responder.port} as press-7")
         responder.push("devices/press-7/messages/devicebound/colour=deep%20blue", b"hello\x1b[31m")
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
