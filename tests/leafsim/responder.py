@@ -4,6 +4,8 @@ It reads packets with its own few lines (MQTT 3.1.1, sections 2 and 3), so that 
 and not by another part of this project.
 """
 
+import queue
+import select
 import socket
 import ssl
 import struct
@@ -63,6 +65,7 @@ class Responder:
         self.packets: list[tuple[int, object]] = []
         self._changed = threading.Condition()
         self._open: list[socket.socket] = []
+        self._lines: list[Line] = []
         self._context = _context(chain)
         self._context.sni_callback = lambda _s, name, _c: self._note(self.server_names, name)
         if adjust:
@@ -81,25 +84,25 @@ class Responder:
         self.drop()
         for thread in self._threads[1:]:
             thread.join()
-        for one in self._open:
+        for one in (*self._open, *self._lines):
             one.close()
 
     def drop(self):
-        """Take the line away from everybody."""
-        for one in self._open:
+        """Take the line away from everybody who is there now."""
+        for one in list(self._open):
             with suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
     def held(self) -> list[socket.socket]:
-        """Return the sockets of everybody who ever came."""
-        return list(self._open)
+        """Return the sockets that were opened for everybody who ever came."""
+        return [*self._open, *(one for line in self._lines for one in line.sockets)]
 
     def push(self, topic: str, body: bytes):
         """Send a QoS 0 message to everybody."""
         name = topic.encode()
         payload = struct.pack(">H", len(name)) + name + body
-        for one in self._open:
-            one.sendall(bytes([PUBLISH << 4]) + _length(len(payload)) + payload)
+        for line in list(self._lines):
+            line.send(bytes([PUBLISH << 4]) + _length(len(payload)) + payload)
 
     def wait(self, kind: int, count: int = 1) -> list:
         """Wait for packets of a kind; returns what was read from them."""
@@ -156,11 +159,14 @@ class Responder:
             return
         if certificate := secure.getpeercert():
             self.client_certificates.append(certificate)
+        line = Line(secure)
+        self._lines.append(line)
         with suppress(OSError, EOFError):
-            self._talk(secure)
+            self._talk(line, secure)
 
-    def _talk(self, secure: ssl.SSLSocket):
+    def _talk(self, line: "Line", secure: ssl.SSLSocket):
         while True:
+            line.wait()
             header, body = _read_packet(secure)
             kind = header >> 4
             packet = _parse(header, body)
@@ -187,6 +193,35 @@ class Responder:
         with self._changed:
             where.append(what)
             self._changed.notify_all()
+
+
+class Line:
+    """What other threads want to send on a connection: only its own may use it, as OpenSSL demands."""
+
+    def __init__(self, secure: ssl.SSLSocket):
+        self._secure = secure
+        self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._wake, self._woken = self.sockets = socket.socketpair()
+
+    def send(self, packet: bytes):
+        """Have the connection's thread send a packet."""
+        self._outbox.put(packet)
+        self._wake.send(b"!")
+
+    def wait(self):
+        """Send what is wanted until something arrives."""
+        while not self._secure.pending():
+            ready, _, _ = select.select([self._secure, self._woken], [], [])
+            if self._woken in ready:
+                self._woken.recv(1)
+                self._secure.sendall(self._outbox.get())
+            if self._secure in ready:
+                return
+
+    def close(self):
+        """Let go of the sockets, once the connection's thread has ended."""
+        self._wake.close()
+        self._woken.close()
 
 
 def _context(chain: Chain) -> ssl.SSLContext:
