@@ -72,10 +72,13 @@ class Connection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=_WRITE_LIMIT)
         self.address = transport.get_extra_info("peername")[:2]
         self._server.connections.add(self)
+        if self._server.stopping:  # accepted in the last moment
+            self.end("the gateway is stopping")
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone; a reset is a closed channel to the product as well."""
         self._gone()
+        self._server.closing.discard(self)
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: stop reading from it until it does."""
@@ -270,6 +273,10 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection from this side."""
         self.end(reason)
 
+    def abort(self) -> None:
+        """Close the socket of an ended connection without waiting for the peer to read."""
+        self._transport.abort()
+
     def displace(self) -> None:
         """End the connection because its client id has connected anew; the will is not sent."""
         assert self.client_id is not None
@@ -302,11 +309,12 @@ class Connection(asyncio.BufferedProtocol):
             self.flush()
         was_open, self._state = self._state == _OPEN, _CLOSED
         self._server.connections.discard(self)
+        self._server.closing.add(self)
         self._tls.close()
         self._send_encrypted()
         self._transport.close()
         if self._transport.get_write_buffer_size():
-            self._server.loop.call_later(_LINGER, self._transport.abort)
+            self._server.loop.call_later(_LINGER, self.abort)
         if was_open:
             self._end_session(reason)
 

@@ -57,6 +57,8 @@ class Server:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self.closing: set[Connection] = set()  # ended, but the socket is still there
+        self.stopping = False
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         self._channels = count(1)
         self._telemetry: dict[bytes, Telemetry] = {}
@@ -87,9 +89,14 @@ class Server:
             self._sweeper.cancel()
         if self._listener is not None:
             self._listener.close()
+        self.stopping = True
         for connection in tuple(self.connections):
             connection.close("the gateway is stopping")
         self.intake.commit()
+        await _some_turns()
+        for connection in tuple(self.closing):
+            connection.abort()
+        await _some_turns()
 
     def next_channel(self) -> str:
         """The eight hex digits by which the log names the next connection."""
@@ -146,6 +153,12 @@ class Server:
 
     def _clock_moved(self) -> None:
         self.loop.call_soon_threadsafe(self.sweep)
+
+
+async def _some_turns() -> None:
+    """Let the loop turn until sockets are closed that can be, and the last accepted ones have turned up."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _with_flags(telemetry: Telemetry, header: int) -> Telemetry:
