@@ -1,0 +1,64 @@
+"""Injected time."""
+
+import pytest
+
+from gateway import ManualClock, SystemClock
+
+
+def test_manual_clock_stands_until_it_is_moved():
+    """It starts where it is told to; nothing else moves it."""
+    clock = ManualClock(5.0)
+    assert (clock.now(), clock.monotonic()) == (5.0, 0.0)
+    assert (clock.now(), clock.monotonic()) == (5.0, 0.0)
+
+
+def test_advance_moves_the_hour_of_day_alone():
+    """Forth and back; what watches connections stands."""
+    clock = ManualClock(100.0)
+    clock.advance(50)
+    clock.advance(-20)
+    assert (clock.now(), clock.monotonic()) == (130.0, 0.0)
+
+
+def test_elapse_moves_both():
+    """Time that passes for connections passes for the hour of day as well."""
+    clock = ManualClock(100.0)
+    clock.elapse(7.5)
+    assert (clock.now(), clock.monotonic()) == (107.5, 7.5)
+
+
+@pytest.mark.parametrize("move", ["advance", "elapse"])
+def test_observers_of_a_clock_are_told_once_per_move_until_they_leave(move):
+    """They see the new time; one that leaves hears nothing more."""
+    clock, seen = ManualClock(0.0), []
+    leave = clock.subscribe(lambda: seen.append(clock.now()))
+    stay = []
+    clock.subscribe(lambda: stay.append(clock.now()))
+    getattr(clock, move)(1)
+    leave()
+    getattr(clock, move)(1)
+    assert (seen, stay) == ([1.0], [1.0, 2.0])
+
+
+def test_observer_may_leave_while_it_is_told():
+    """Leaving during a move disturbs no other observer."""
+    clock, seen, leaving = ManualClock(0.0), [], []
+
+    def go():
+        leaving.pop()()
+
+    leaving.append(clock.subscribe(go))
+    clock.subscribe(lambda: seen.append(1))
+    clock.advance(1)
+    clock.advance(1)
+    assert seen == [1, 1]
+
+
+def test_system_clock_is_the_machines():
+    """Its hour of day is seconds since 1970, its monotonic time never goes back, and it never tells anybody."""
+    clock, told = SystemClock(), []
+    leave = clock.subscribe(lambda: told.append(1))
+    assert clock.now() > 1_700_000_000
+    assert clock.monotonic() <= clock.monotonic()
+    leave()
+    assert told == []
