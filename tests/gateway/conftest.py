@@ -24,7 +24,7 @@ class Hub:
         self.events = []
         self.log = io.StringIO()
         self._happened = asyncio.Event()
-        gateway.events.subscribe(self._note)
+        self.forget_events = gateway.events.subscribe(self._note)
         handler = logging.StreamHandler(self.log)
         handler.setFormatter(EdgeHubFormatter())
         gateway.log.addHandler(handler)
