@@ -24,6 +24,7 @@ from gateway.events import (
 from gateway.hub.connect import Connect
 from gateway.hub.topics import is_known_subscription
 
+_FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
 _SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
 
@@ -103,9 +104,11 @@ class Report:
 
     def subscribed(self, party: Party, topic_filters: Iterable[str]) -> None:
         """Filters that nothing is ever delivered to are granted and named (SessionStateParser.cs)."""
-        for topic_filter in topic_filters:
-            if not is_known_subscription(topic_filter):
-                self._log.info("Ignoring unknown subscription to topic %s for %s", topic_filter, party.client_id)
+        unknown = [name for name in topic_filters if not is_known_subscription(name)]
+        for name in unknown[:_FILTERS_TOLD]:
+            self._log.info("Ignoring unknown subscription to topic %s for %s", name, party.client_id)
+        if len(unknown) > _FILTERS_TOLD:
+            self._log.info("Ignoring %d more of %s", len(unknown) - _FILTERS_TOLD, party.client_id)
 
     def dropped(self, party: Party, topic: str, reason: str) -> None:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""

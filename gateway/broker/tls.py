@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from gateway.errors import CertificateError
+from gateway.errors import CertificateError, GatewayError
 
 logger = logging.getLogger("leafgate.tls")
 
@@ -110,6 +110,8 @@ class TlsContext:
     def __init__(self, certificates: Sequence[x509.Certificate], key_pem: bytes, versions: Sequence[str]) -> None:
         if not certificates:
             raise CertificateError("the chain is empty: there is no server certificate to send")
+        if not set(versions) <= _VERSIONS.keys():
+            raise GatewayError(f"{', '.join(versions)} are no TLS versions", f"choose from {', '.join(_VERSIONS)}")
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         ordered = sorted(versions)
         context.set_min_proto_version(_VERSIONS[ordered[0]])

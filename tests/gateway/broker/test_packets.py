@@ -312,6 +312,16 @@ async def test_unknown_filter_is_granted_and_logged(hub):
     assert "methods/POST" not in log
 
 
+async def test_thousands_of_unknown_filters_are_told_in_short(hub):
+    """One SUBSCRIBE may name tens of thousands; a hundred lines and a number say enough."""
+    client = await hub.join()
+    client.send(p.subscribe(*((f"{one:x}", 0) for one in range(20_000))))
+    assert len(await client.packet()) == 20_006
+    log = hub.log.getvalue()
+    assert log.count("Ignoring unknown subscription to topic") == 100
+    assert "[INF] - Ignoring 19900 more of press" in log
+
+
 async def test_unsubscribe_is_always_acknowledged(hub):
     """Also for a filter that was never subscribed (MQTT 3.10.4-5)."""
     client = await hub.join()

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from certs import Authority, Role, apply_defects, serial_of
 from certs.capture import capture
-from gateway import Gateway
+from gateway import Gateway, GatewayError
 from gateway.errors import CertificateError
 from gateway.events import ClientConnected, ClientDisconnected, ConnectionRefused, HandshakeFailed
 from tests.gateway import packets as p
@@ -427,6 +427,14 @@ async def test_chain_that_cannot_be_served_is_refused(chain, what):
     assert error.value.exit_code == 3
     assert "chain" in error.value.message
     assert "PRIVATE" not in str(error.value)
+
+
+@pytest.mark.parametrize("tls", [["1.4"], ["1.2", "2"], "1.2"])
+async def test_unknown_tls_version_is_refused(chain, tls):
+    """A version that does not exist, or a text instead of a list: GatewayError that names the choices."""
+    with pytest.raises(GatewayError, match="are no TLS versions") as error:
+        await Gateway(chain=chain, tls=tls).start()
+    assert error.value.hint == "choose from 1.0, 1.1, 1.2, 1.3"
 
 
 async def test_reload_of_a_bad_chain_changes_nothing(hub, chain):
