@@ -19,16 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pytest
 
-    from certs import Authority as Authority
-    from certs import Chain as Chain
-    from gateway import Gateway as Gateway
-    from gateway import ManualClock as ManualClock
-    from leafsim import ConnectionString as ConnectionString
-    from leafsim import Device as Device
-    from leafsim import Leaf as Leaf
+    from certs import Authority, Chain
+    from gateway import Gateway, ManualClock
+    from leafsim import ConnectionString, Device, Leaf
 
 __version__ = "0.1.0"
-__all__ = ["Authority", "Chain", "ConnectionString", "Device", "Gateway", "Leaf", "ManualClock"]  # noqa: F822 - lazy
+__all__ = ["Authority", "Chain", "ConnectionString", "Device", "Gateway", "Leaf", "ManualClock"]
 
 PACKAGES = ("certs", "gateway", "leafsim", "scenarios")
 
@@ -120,7 +116,8 @@ def _application() -> Any:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-        epilog="Start with `leafgate demo`. Exit codes: 0 as expected, 1 an expectation failed, 2 usage, 3 cannot start.",
+        epilog="Start with `leafgate demo`. Exit codes: 0 as expected, 1 an expectation failed, 2 usage, "
+        "3 cannot start or reach.",
     )
 
     @app.callback(invoke_without_command=True)
