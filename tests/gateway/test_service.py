@@ -288,7 +288,8 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     hub = await start(state=state)
     await hub.gateway.stop()
     database = sqlite3.connect(state / "messages.db")
-    database.execute("INSERT INTO message VALUES (41, 'press', NULL, 1000, '{}', '{}', x'6f6c64')")
+    waiting = msgpack.packb([(41, "press", None, 1000, "{}", "{}", b"old")])
+    database.execute("INSERT INTO batch VALUES (41, ?)", (waiting,))
     database.commit()
     database.close()
     again = await start(state=state)
@@ -424,8 +425,10 @@ def check_store(path, acknowledged):
     database = sqlite3.connect(path)
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     forgotten = database.execute("SELECT through FROM forgotten").fetchone()[0]
-    rows = database.execute("SELECT sequence, device_id, body FROM message ORDER BY sequence").fetchall()
+    batches = database.execute("SELECT messages FROM batch ORDER BY last").fetchall()
     database.close()
+    messages = (Message(*fields) for (packed,) in batches for fields in msgpack.unpackb(packed))
+    rows = [(one.sequence, one.device_id, one.body) for one in messages if one.sequence > forgotten]
     numbers = [row[0] for row in rows]
     assert numbers == list(range(forgotten + 1, forgotten + 1 + len(rows)))
     assert sum(last + 1 for last in acknowledged.values()) <= forgotten + len(rows)

@@ -20,7 +20,7 @@ from gateway import Gateway, GatewayError
 from gateway.errors import CertificateError
 from gateway.events import ClientConnected, ClientDisconnected, ConnectionRefused, HandshakeFailed
 from tests.gateway import packets as p
-from tests.gateway.client import Client, tls_context
+from tests.gateway.client import PATIENCE, Client, tls_context
 
 VERSIONS = ["1.2", "1.3"]
 ALERT = b"\x15"
@@ -342,7 +342,8 @@ async def test_renegotiation_is_refused_and_answered(hub):
             except SSL.WantReadError:
                 with contextlib.suppress(SSL.WantReadError):
                     client.raw(tls.bio_read(65_536))
-                tls.bio_write(await client.reader.read(65_536))
+                async with asyncio.timeout(PATIENCE):
+                    tls.bio_write(await client.reader.read(65_536))
 
     await until(tls.do_handshake)
     assert tls.renegotiate()
