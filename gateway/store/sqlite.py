@@ -1,8 +1,9 @@
-"""A store in one SQLite file: write-ahead log, one transaction per batch.
+"""A store in one SQLite file: write-ahead log, one row per batch.
 
 Rule: SQLite is only ever touched here. A batch is whatever arrived in one turn of the event loop, so load itself makes
-the batches; there is no timer and no writer thread. Checkpoints, whose fsync would stall the loop, run in a background
-thread; the automatic one is only the fallback when that thread cannot keep up.
+the batches; there is no timer and no writer thread. A row holds its whole batch in MessagePack, which costs a third of
+a row per message. Checkpoints, whose fsync would stall the loop, run in a background thread; the automatic one is only
+the fallback when that thread cannot keep up.
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+
+import msgpack
 
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS message (
-    sequence INTEGER PRIMARY KEY, device_id TEXT NOT NULL, module_id TEXT, enqueued INTEGER NOT NULL,
-    properties TEXT NOT NULL, system_properties TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS batch (last INTEGER PRIMARY KEY, messages BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS forgotten (through INTEGER NOT NULL);
 INSERT INTO forgotten SELECT 0 WHERE NOT EXISTS (SELECT * FROM forgotten);
 """
-_INSERT = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)"
-_READ = "SELECT * FROM message WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_INSERT = "INSERT INTO batch VALUES (?, ?)"
+_READ = "SELECT messages FROM batch WHERE last > ? ORDER BY last"
+_HIGHEST = "SELECT max(through, coalesce((SELECT max(last) FROM batch), 0)) FROM forgotten"
+_LARGEST_BATCH = 500  # messages; of the largest size they are 125 MiB, an eighth of what a row can hold
 _CHECKPOINT_SECONDS = 0.5
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log
 
@@ -72,25 +76,34 @@ class SqliteStore:
     def next_sequence(self) -> int:
         """Read from the file; see Store."""
         # A number is never used twice, also when everything before it has been forgotten.
-        highest = "SELECT max(through, coalesce((SELECT max(sequence) FROM message), 0)) FROM forgotten"
-        return int(self._database.execute(highest).fetchone()[0]) + 1
+        return int(self._database.execute(_HIGHEST).fetchone()[0]) + 1
 
     def write(self, messages: Sequence[Message]) -> None:
         """One transaction; see Store."""
+        if len(messages) <= _LARGEST_BATCH:  # one statement is a transaction by itself
+            try:
+                self._database.execute(_INSERT, _row(messages))
+            except sqlite3.Error as wrong:
+                raise _full("messages cannot be stored", wrong) from None
+            return
         with self._transaction("messages cannot be stored"):
-            self._database.executemany(_INSERT, messages)
+            for start in range(0, len(messages), _LARGEST_BATCH):
+                self._database.execute(_INSERT, _row(messages[start : start + _LARGEST_BATCH]))
 
     def read(self, after: int, limit: int) -> list[Message]:
         """Read; see Store."""
         try:
-            return [Message(*row) for row in self._database.execute(_READ, (after, limit))]
-        except sqlite3.Error as wrong:
+            first = max(after, int(self._database.execute("SELECT through FROM forgotten").fetchone()[0]))
+            batches = self._database.execute(_READ, (first,))
+            messages = (Message(*fields) for (packed,) in batches for fields in msgpack.unpackb(packed))
+            return list(islice((message for message in messages if message.sequence > first), limit))
+        except (sqlite3.Error, ValueError, TypeError) as wrong:
             raise _unusable(self.path, wrong) from None
 
     def forget(self, through: int) -> None:
-        """Delete; see Store."""
+        """Delete what is wholly behind; a batch that is only partly behind stays, and is read from there on."""
         with self._transaction("messages cannot be deleted"):
-            self._database.execute("DELETE FROM message WHERE sequence <= ?", (through,))
+            self._database.execute("DELETE FROM batch WHERE last <= ?", (through,))
             self._database.execute("UPDATE forgotten SET through = ?", (through,))
 
     def close(self) -> None:
@@ -110,7 +123,7 @@ class SqliteStore:
             if self._database.in_transaction:
                 with suppress(sqlite3.Error):  # a full disk may refuse even this; SQLite has then rolled back itself
                     self._database.execute("ROLLBACK")
-            raise StoreError(f"{failure}: {wrong}", "make room on the disk of --state") from None
+            raise _full(failure, wrong) from None
 
     def _checkpoint(self) -> None:
         database = sqlite3.connect(self.path, isolation_level=None)
@@ -137,6 +150,14 @@ def _lock(path: Path) -> int:
         hint = "stop the other gateway, or give this one its own --state folder"
         raise StoreError(f"the message store {path} is in use by another gateway", hint) from None
     return descriptor
+
+
+def _row(messages: Sequence[Message]) -> tuple[int, bytes]:
+    return messages[-1].sequence, msgpack.packb(messages)
+
+
+def _full(failure: str, wrong: sqlite3.Error) -> StoreError:
+    return StoreError(f"{failure}: {wrong}", "make room on the disk of --state")
 
 
 def _unusable(path: Path, wrong: Exception) -> StoreError:

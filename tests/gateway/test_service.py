@@ -12,10 +12,12 @@ import sys
 import threading
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from gateway import Gateway, GatewayError, ManualClock, PortError, RegistryError, Settings, StoreError
 from gateway.events import ClientConnected, ClientDisconnected
+from gateway.hub.messages import Message
 from tests.gateway import packets as p
 from tests.gateway.client import Client, descriptor_count, tls_context
 

@@ -52,6 +52,20 @@ def test_store_forgets_through_a_number(store):
     assert len(store.read(0, 10)) == 2
 
 
+def test_store_forgets_within_what_was_written_together(store):
+    """A number in the midst of a batch parts it, for the next store on the same file too."""
+    store.write(messages(1, 2, 3))
+    store.forget(2)
+    assert [one.sequence for one in store.read(0, 10)] == [3]
+
+
+def test_store_takes_more_than_fits_a_row(store):
+    """A batch of any size comes back whole and in order."""
+    store.write(messages(*range(1, 1202)))
+    assert [one.sequence for one in store.read(0, 2000)] == list(range(1, 1202))
+    assert [one.sequence for one in store.read(1199, 2000)] == [1200, 1201]
+
+
 def test_store_never_uses_a_number_twice(store):
     """The next number grows, also when everything has been forgotten."""
     assert store.next_sequence() == 1
@@ -84,10 +98,19 @@ def test_sqlite_commits_what_it_has_written(tmp_path, durability):
     store = SqliteStore(tmp_path / "messages.db", durability=durability)
     store.write(messages(1))
     other = sqlite3.connect(store.path)
-    assert other.execute("SELECT count(*) FROM message").fetchone() == (1,)
+    assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
     assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
     assert store._database.execute("PRAGMA synchronous").fetchone() == ({"normal": 1, "full": 2}[durability],)
+    store.close()
+
+
+def test_sqlite_with_a_damaged_batch_says_so(tmp_path):
+    """What cannot be unpacked is StoreError, and the file is left as it is."""
+    store = SqliteStore(tmp_path / "messages.db")
+    store._database.execute("INSERT INTO batch VALUES (1, x'ff00')")
+    with pytest.raises(StoreError, match="cannot use the message store"):
+        store.read(0, 10)
     store.close()
 
 
@@ -156,7 +179,7 @@ def test_sqlite_that_cannot_forget_keeps_everything(tmp_path):
     """StoreError from forget(), nothing is gone, and writing goes on."""
     store = SqliteStore(tmp_path / "messages.db")
     store.write(messages(1))
-    store._database.execute("CREATE TRIGGER no BEFORE DELETE ON message BEGIN SELECT raise(ABORT, 'not now'); END")
+    store._database.execute("CREATE TRIGGER no BEFORE DELETE ON batch BEGIN SELECT raise(ABORT, 'not now'); END")
     with pytest.raises(StoreError, match="messages cannot be deleted: not now"):
         store.forget(1)
     store.write(messages(2))
@@ -264,7 +287,7 @@ def test_sqlite_checkpoints_in_the_background(tmp_path):
         while not done.is_set():
             other = sqlite3.connect(f"file:{store.path}?immutable=1", uri=True)  # the main file alone, without its log
             try:
-                if other.execute("SELECT count(*) FROM message").fetchone() == (299,):
+                if other.execute("SELECT count(*) FROM batch").fetchone() == (1,):
                     done.set()
             except sqlite3.Error:
                 pass  # not there yet
