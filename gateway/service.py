@@ -75,7 +75,7 @@ class Gateway:
         self.upstream = Upstream(Inbox(self.settings.inbox_limit))
         self._wanted_port = mqtt_port
         self._port: int | None = None
-        self._state = state
+        self._state = None if state is None else state.absolute()
         self._keeps = state is not None
         self._store_kind = store or ("memory" if state is None else "sqlite")
         self._memory = MemoryStore()  # kept over a restart, so that its numbers go on
