@@ -207,11 +207,11 @@ async def test_take_overs_leave_nothing(quiet):
 
 
 async def test_memory_does_not_grow_with_bad_clients(quiet):
-    """What the gateway's own code has allocated is the same after two hundred refused clients as after one hundred."""
+    """What the gateway's own code has allocated after 100 clients grows by no 100 bytes per client with 300 more."""
     data, root = quiet.hello("bad") * 2, Path(gateway.__file__).parent
 
-    async def held():
-        for _ in range(4):
+    async def held(rounds):
+        for _ in range(rounds):
             await asyncio.gather(*(over_tls(quiet.gateway.mqtt_port, quiet.context, data) for _ in range(AT_ONCE)))
         await settled(quiet)
         traces = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, f"{root}/*")])
@@ -219,8 +219,8 @@ async def test_memory_does_not_grow_with_bad_clients(quiet):
 
     tracemalloc.start()
     try:
-        first, second = await held(), await held()
+        first, second = await held(4), await held(12)
     finally:
         tracemalloc.stop()
     assert first > 0
-    assert second - first < 10_000
+    assert second - first < 30_000
