@@ -21,9 +21,11 @@ from gateway.events import (
     HandshakeFailed,
     MessageDropped,
 )
-from gateway.hub.connect import Connect
+from gateway.hub.auth import TokenFault
+from gateway.hub.connect import CertificateFault, Connect
 from gateway.hub.topics import is_known_subscription
 
+_JUDGED = {TokenFault: "token", CertificateFault: "certificate"}
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
 _SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
@@ -62,12 +64,15 @@ class Report:
 
     def refused(self, party: Party, connect: Connect | None, code: int | None, reason: str) -> None:
         """A client was turned away (MqttAdapter.cs, DeviceIdentityProvider.cs)."""
+        judged = next((word for fault, word in _JUDGED.items() if isinstance(reason, fault)), None)
         reason = _without_secrets(reason)
         client_id = party.client_id
         if connect is None:
             self._log.warning("Closing connection [%s], %s, %s", party.peer, reason, party.channel)
         else:
             client_id = _without_secrets(connect.client_id)
+            if judged is not None:
+                self._log.warning("Error authenticating %s for %s because %s", judged, client_id, reason)
             if code == 3:
                 self._log.error("Error creating client identity: %s", reason)
             self._log.error("Unable to generate identity for clientId %s: %s", client_id, reason)

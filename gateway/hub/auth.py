@@ -29,6 +29,7 @@ class TokenFault(StrEnum):
     HOST = "the audience host is neither the IoT hub nor this gateway"
     KEY = "the signature matches neither the primary nor the secondary key"
     EXPIRED = "the token has expired"
+    NOT_ASKED_FOR = "the device does not authenticate with keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
-from gateway.hub.auth import check_token
+from gateway.hub.auth import TokenFault, check_token
 from gateway.hub.identity import Identity, UsernameError, parse_username
 
 
@@ -23,6 +23,16 @@ class ConnackCode(IntEnum):
     UNACCEPTABLE_PROTOCOL = 1
     SERVER_UNAVAILABLE = 3
     NOT_AUTHORIZED = 5
+
+
+class CertificateFault(StrEnum):
+    """Why a certificate is refused, for the log line `Error authenticating certificate for X because ...`."""
+
+    MODULE = "modules cannot authenticate with a certificate"
+    NOT_ASKED_FOR = "the device does not authenticate with a certificate"
+    THUMBPRINT = "the certificate's thumbprint is neither the primary nor the secondary one"
+    EXPIRED = "the certificate has expired"
+    NOT_YET_VALID = "the certificate is not valid yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +123,21 @@ class Admission:
 
     def _token_objection(self, password: bytes, identity: Identity, known: Credentials, now: float) -> str | None:
         if not known.keys:
-            return f"{identity.client_id} does not authenticate with keys"
+            return TokenFault.NOT_ASKED_FOR
         text = password.decode("utf-8", errors="replace")
         return check_token(text, identity, keys=known.keys, hosts=self.hosts, now=now, skew=self.token_skew)
 
 
 def _certificate_objection(
     certificate: ClientCertificate, identity: Identity, known: Credentials, now: float
-) -> str | None:
+) -> CertificateFault | None:
     if identity.module_id is not None:
-        return "modules cannot authenticate with a certificate"
+        return CertificateFault.MODULE
     if not known.thumbprints:
-        return f"{identity.client_id} does not authenticate with a certificate"
+        return CertificateFault.NOT_ASKED_FOR
     digests = {hashlib.sha256(certificate.der).hexdigest(), hashlib.sha1(certificate.der).hexdigest()}  # noqa: S324 - IoT Hub thumbprints may be SHA-1
     if digests.isdisjoint(thumbprint.lower() for thumbprint in known.thumbprints):
-        return "the certificate's thumbprint is neither the primary nor the secondary one"
+        return CertificateFault.THUMBPRINT
     if now > certificate.not_after:
-        return "the certificate has expired"
-    if now < certificate.not_before:
-        return "the certificate is not valid yet"
-    return None
+        return CertificateFault.EXPIRED
+    return CertificateFault.NOT_YET_VALID if now < certificate.not_before else None

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.interop
 
 WRONG_KEY = "bGVhZmdhdGUtdGVzdC1rZXktdGhhdC1pcy13cm9uZyE="
 NOT_AUTHORISED = 5  # mosquitto_pub leaves with the CONNACK code
-TLS_ERROR = 8  # MOSQ_ERR_TLS
+TLS_ERROR = (1, 8)  # as the handshake fails while it connects or later (MOSQ_ERR_TLS)
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def test_mosquitto_pub_with_an_expired_token_is_not_authorised(dev1):
 def test_mosquitto_pub_with_another_root_does_not_connect(dev1, gateway_factory):
     """With the root of another gateway mosquitto_pub ends the handshake and says why to the gateway."""
     sent = mosquitto_pub(dev1, password=token(dev1), trust=gateway_factory().root_ca)
-    assert (sent.returncode, sent.stderr) == (TLS_ERROR, "Error: A TLS error occurred.\n")
+    assert sent.returncode in TLS_ERROR
+    assert "A TLS error occurred." in sent.stderr
     failed = first_event(dev1.gateway, HandshakeFailed)
     assert (failed.sent_by, failed.alert) == ("client", "unknown_ca")
     assert dev1.gateway.upstream.messages == ()

@@ -200,7 +200,9 @@ async def test_password_wins_over_the_certificate(hub, inside, showing, identity
     """A device that shows a good certificate and a bad token is judged on the token."""
     hub.gateway.registry.add(Device("press", thumbprints=(thumbprint(identity),)))
     answer, event = await refusal(hub, p.connect(password=b"SharedAccessSignature x"), showing)
-    assert (answer, event.reason) == (b"\x20\2\0\5", "press does not authenticate with keys")
+    assert (answer, event.reason) == (b"\x20\2\0\5", "the device does not authenticate with keys")
+    line = "[WRN] - Error authenticating token for press because the device does not authenticate with keys"
+    assert line in hub.log.getvalue()
 
 
 async def test_module_by_certificate_is_refused(hub, inside, showing, identity):
@@ -209,6 +211,8 @@ async def test_module_by_certificate_is_refused(hub, inside, showing, identity):
     hub.gateway.registry.add(Device("press", "filter", thumbprints=(thumbprint(identity),)))
     answer, event = await refusal(hub, p.connect("press/filter", "h/press/filter/?api-version=1"), showing)
     assert (answer, event.reason) == (b"\x20\2\0\5", "modules cannot authenticate with a certificate")
+    line = "[WRN] - Error authenticating certificate for press/filter because modules cannot authenticate with a"
+    assert line in hub.log.getvalue()
 
 
 # -- take-over --------------------------------------------------------------------------------------------------------
