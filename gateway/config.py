@@ -23,4 +23,5 @@ class Settings(BaseModel):
     max_keep_alive: float = Field(default=600, gt=0, description="cap of 1.5 x keep-alive (MaxKeepAliveTimeout)")
     token_skew: float = Field(default=300, ge=0, description="how long after its expiry a SAS token still passes")
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
+    inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -72,7 +72,7 @@ class Gateway:
         self.settings = settings or Settings()
         self.events = Events()
         self.log = log or _logger()
-        self.upstream = Upstream(Inbox(self.settings.inbox_limit))
+        self.upstream = Upstream(Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit))
         self._wanted_port = mqtt_port
         self._port: int | None = None
         self._state = None if state is None else state.absolute()

@@ -32,14 +32,18 @@ class Delivered:
 
 
 class Inbox:
-    """The last messages that arrived, at most `limit` of them; `forgotten` counts older ones that had to go.
+    """The last messages that arrived: at most `limit` of them, and `byte_limit` bytes.
+
+    `forgotten` counts older ones that had to go.
 
     Messages are kept as they were stored and turned into Delivered when someone looks.
     """
 
-    def __init__(self, limit: int = 100_000) -> None:
+    def __init__(self, limit: int = 100_000, byte_limit: int = 1 << 28) -> None:
         self.limit = limit
+        self.byte_limit = byte_limit
         self.forgotten = 0
+        self._bytes = 0
         self._messages: deque[Message] = deque()
         self._waiting: deque[Message] = deque()  # those that next_message has not handed out
         self._arrived = asyncio.Event()
@@ -54,13 +58,15 @@ class Inbox:
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in; the oldest go when there are too many."""
-        for kept in (self._messages, self._waiting):
-            kept.extend(messages)
-            surplus = len(kept) - self.limit
-            for _ in range(surplus):
-                kept.popleft()
-            if surplus > 0 and kept is self._messages:
-                self.forgotten += surplus
+        self._messages.extend(messages)
+        self._waiting.extend(messages)
+        self._bytes += sum(map(_size, messages))
+        while len(self._messages) > self.limit or self._bytes > self.byte_limit:
+            oldest = self._messages.popleft()
+            self._bytes -= _size(oldest)
+            self.forgotten += 1
+            if self._waiting and self._waiting[0].sequence <= oldest.sequence:
+                self._waiting.popleft()
         self._arrived.set()
 
     async def next_message(self, device_id: str | None = None, timeout: float | None = None) -> Delivered:  # noqa: ASYNC109 - part of the public interface
@@ -89,6 +95,11 @@ class Inbox:
         """Forget everything that arrived."""
         self._messages.clear()
         self._waiting.clear()
+        self._bytes = 0
+
+
+def _size(message: Message) -> int:
+    return len(message.body) + len(message.properties) + len(message.system_properties)
 
 
 def _delivered(message: Message) -> Delivered:

@@ -86,3 +86,18 @@ async def test_next_message_when_the_waiting_ones_had_to_go():
     inbox = Inbox(limit=2)
     inbox.deliver([message(1), message(2), message(3)])
     assert (await inbox.next_message(timeout=0)).sequence == 2
+
+
+def test_inbox_keeps_no_more_bytes_than_it_may():
+    """Large messages push out older ones long before there are many; what is left can still be asked for."""
+    inbox = Inbox(byte_limit=100_000)
+    inbox.deliver([message(number, body=bytes(30_000)) for number in range(1, 6)])
+    assert [one.sequence for one in inbox.messages] == [3, 4, 5]
+    assert inbox.forgotten == 2
+
+
+async def test_inbox_hands_out_nothing_that_had_to_go():
+    """The next message after a flood is the oldest that was kept."""
+    inbox = Inbox(limit=2)
+    inbox.deliver([message(1), message(2), message(3)])
+    assert (await inbox.next_message()).sequence == 2
