@@ -6,6 +6,10 @@ outgoing, close.
 pyOpenSSL over memory BIOs, because the standard library cannot accept any client certificate (the product requests
 one, completes the handshake whatever it is and judges it at CONNECT) and asyncio's own TLS drops the fatal alert.
 Sessions are never resumed: a resumed session no longer has the client's chain.
+
+What happens per message goes past pyOpenSSL's wrappers, which cost more than OpenSSL does: it uses the bindings below
+them (`lib`, `ffi`) and three private names of SSL.Connection, which tests/gateway/broker/test_pyopenssl_contract.py
+holds.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
+from OpenSSL._util import ffi, lib
 
 from gateway.errors import CertificateError, GatewayError
 
@@ -124,10 +129,13 @@ class TlsContext:
         context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         self._load(context, certificates, key_pem)
         self._context = context
+        # Consumed before the next record is decrypted, so all connections share it; not the whole process: gateways
+        # may run in several threads, and OpenSSL works without the interpreter's lock.
+        self._buffer = ffi.new("char[]", _READ_SIZE)
 
     def session(self) -> OpenSslSession:
         """TLS for one new connection."""
-        return OpenSslSession(self._context)
+        return OpenSslSession(self._context, self._buffer)
 
     @staticmethod
     def _load(context: Any, certificates: Sequence[x509.Certificate], key_pem: bytes) -> None:
@@ -146,80 +154,68 @@ class TlsContext:
 class OpenSslSession:
     """TlsSession on pyOpenSSL."""
 
-    __slots__ = ("_owed", "_ssl", "ending", "established")
+    __slots__ = ("_buffer", "_in", "_out", "_plain", "_raw", "_ssl", "ending", "established")
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, buffer: Any) -> None:
         self._ssl = SSL.Connection(context)
         self._ssl.set_accept_state()
+        self._raw, self._in, self._out = self._ssl._ssl, self._ssl._into_ssl, self._ssl._from_ssl
+        self._buffer, self._plain = buffer, ffi.buffer(buffer)
         self.established = False
         self.ending: PeerClosedError | TlsFailedError | None = None
-        self._owed: int | None = 0  # bytes of a record that are still to come; None once that is not known
 
     def receive(self, data: bytes | memoryview) -> bytes:
         """Decrypt; see TlsSession."""
-        ssl = self._ssl
-        alone = self._is_one_record(data)
-        try:
-            ssl.bio_write(data)
-            if not self.established:
-                ssl.do_handshake()
-                self.established = True
-            plain = ssl.recv(_READ_SIZE)
-        except SSL.WantReadError:
+        lib.BIO_write(self._in, ffi.from_buffer(data), len(data))
+        if not self.established and not self._handshake():
             return b""
+        chunks = []
+        while (count := lib.SSL_read(self._raw, self._buffer, _READ_SIZE)) > 0:
+            chunks.append(self._plain[:count])
+        if lib.SSL_get_error(self._raw, count) != lib.SSL_ERROR_WANT_READ:
+            self.ending = self._how_it_ended(count)
+            if not chunks:
+                raise self.ending
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _handshake(self) -> bool:
+        try:
+            self._ssl.do_handshake()
+        except SSL.WantReadError:
+            return False
         except SSL.ZeroReturnError:
             raise PeerClosedError from None
         except SSL.Error as error:
             raise _failure(error, self.outgoing()) from None
-        return plain if alone else self._rest(plain)
+        self.established = True
+        return True
 
-    def _is_one_record(self, data: bytes | memoryview) -> bool:
-        """Whether `data` is a whole record and nothing else, so that reading it once is enough.
-
-        A record is a header of five bytes, the last two its length, and that many bytes (RFC 8446 section 5.1). Asking
-        OpenSSL for more only to hear that there is none would cost a tenth of all that a message costs.
-        """
-        if self._owed is None:
-            return False
-        aligned, position, size = self._owed == 0, self._owed, len(data)
-        first = True
-        while position + 5 <= size:
-            end = position + 5 + (data[position + 3] << 8 | data[position + 4])
-            if aligned and first and end == size:
-                return True
-            first, position = False, end
-        self._owed = position - size if position >= size else None  # a header in two pieces: stop counting
-        return False
-
-    def _rest(self, plain: bytes) -> bytes:
-        """`plain` and whatever else is there; a close or an alert behind it is left in `ending`."""
-        chunks = [plain]
+    def _how_it_ended(self, result: int) -> PeerClosedError | TlsFailedError:
         try:
-            while True:
-                chunks.append(self._ssl.recv(_READ_SIZE))
-        except SSL.WantReadError:
-            pass
+            self._ssl._raise_ssl_error(self._raw, result)
         except SSL.ZeroReturnError:
-            self.ending = PeerClosedError()
+            return PeerClosedError()
         except SSL.Error as error:
-            self.ending = _failure(error, self.outgoing())
-        return plain if len(chunks) == 1 else b"".join(chunks)
+            return _failure(error, self.outgoing())
+        return TlsFailedError("TLS error", None, None)
 
     def send(self, data: bytes) -> None:
         """Encrypt; see TlsSession. After a fatal alert OpenSSL takes nothing any more."""
         if isinstance(self.ending, TlsFailedError):
             return
-        sent = self._ssl.send(data)
-        while sent < len(data):  # pyOpenSSL allows partial writes, and so OpenSSL stops after one record of 16 KiB
-            sent += self._ssl.send(data[sent:])
+        # A memory BIO takes everything, but OpenSSL stops after one record (16 KiB): pyOpenSSL allows partial writes.
+        while (sent := lib.SSL_write(self._raw, data, len(data))) < len(data):
+            if sent <= 0:
+                self._ssl._raise_ssl_error(self._raw, sent)
+            data = data[sent:]
 
     def outgoing(self) -> bytes:
         """What has to go out; see TlsSession."""
-        try:
-            data: bytes = self._ssl.bio_read(_READ_SIZE)
-        except SSL.WantReadError:
+        size = lib.BIO_read(self._out, self._buffer, _READ_SIZE)
+        if size <= 0:
             return b""
-        return data if len(data) < _READ_SIZE else data + self.outgoing()
+        data: bytes = self._plain[:size]
+        return data if size < _READ_SIZE else data + self.outgoing()
 
     def close(self) -> None:
         """Say close_notify; after a failed handshake there is nobody to say it to."""
