@@ -35,12 +35,17 @@ def inside(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> subpro
 
 @contextmanager
 def running(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run the command beside the test; it is gone afterwards."""
+    """Run the command beside the test; it is gone afterwards, and so are its temporary folders."""
     words = [*COMMAND, *map(str, arguments)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env={**CLEAN, **(env or {})})
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
