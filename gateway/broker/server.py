@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import socket
 from itertools import count
 from typing import Any
 
@@ -22,6 +23,7 @@ from gateway.errors import PortError
 from gateway.hub.connect import Admission, Will
 from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_telemetry
 
+_BACKLOG = 1_024
 _READ_SIZE = 65_536
 _SWEEP_SECONDS = 1.0
 _TOPIC_CACHE = 4_096
@@ -69,15 +71,16 @@ class Server:
     async def listen(self, address: str, port: int, log: logging.Logger) -> int:
         """Open the listener; returns the port it got. Raises PortError."""
         try:
-            self._listener = await self.loop.create_server(lambda: Connection(self), address, port, backlog=1024)
+            listening = _bind(address, port)
         except (OSError, OverflowError) as wrong:
             number = getattr(wrong, "errno", None) or 0
-            # asyncio wraps what the system said into a text of its own; resolvers have negative numbers
+            # resolvers have negative numbers, which strerror does not know
             reason = os.strerror(number) if number > 0 else getattr(wrong, "strerror", None) or str(wrong)
             reason = reason.lower()
             hint = _ADVICE.get(number, "check --bind and --mqtt-port")
             raise PortError(address, port, reason, hint) from None
-        bound: int = self._listener.sockets[0].getsockname()[1]
+        self._listener = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        bound: int = listening.getsockname()[1]
         log.info("Initializing TLS endpoint on port %d for MQTT head.", bound)
         self._schedule_sweep()
         return bound
@@ -159,6 +162,22 @@ async def _some_turns() -> None:
     """Let the loop turn until sockets are closed that can be, and the last accepted ones have turned up."""
     for _ in range(3):
         await asyncio.sleep(0)
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """One socket for the listener.
+
+    asyncio would open one per address family, which may get different ports, and its words for what went wrong differ
+    from one Python to the next.
+    """
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+    except (OSError, OverflowError):
+        bound.close()
+        raise
+    return bound
 
 
 def _with_flags(telemetry: Telemetry, header: int) -> Telemetry:
