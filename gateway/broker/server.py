@@ -168,9 +168,11 @@ def _bind(address: str, port: int) -> socket.socket:
     """One socket for the listener.
 
     asyncio would open one per address family, which may get different ports, and its words for what went wrong differ
-    from one Python to the next.
+    from one Python to the next. The protocol has to be named: asyncio switches Nagle's algorithm off for TCP alone, and
+    an answer that waits for the peer's delayed acknowledgement doubles the time of a handshake.
     """
-    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address, port))

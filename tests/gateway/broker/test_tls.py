@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -82,6 +83,14 @@ async def test_any_client_certificate_completes_the_handshake(hub, chain, shown,
     assert hub.of(ClientConnected)[0].tls_version == f"TLSv{version}"
     (connection,) = hub.gateway._server.connections
     assert connection._tls.peer().certificates == tuple(der(sent))
+
+
+async def test_answers_leave_at_once(hub):
+    """Nagle's algorithm is off: an answer never waits for the peer's delayed acknowledgement."""
+    await hub.join()
+    (connection,) = hub.gateway._server.connections
+    accepted = connection._transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def strange_certificate(key):
