@@ -5,6 +5,7 @@ Everything has a default; with all of them a leaf connects.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -89,6 +90,6 @@ class Play(Strict):
         return ()
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """The step in a few words."""
-        raise NotImplementedError
