@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from certs import Authority, Chain
+from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
+from gateway.broker.methodcalls import MethodCalls
 from gateway.broker.report import Report
-from gateway.broker.server import Server
+from gateway.broker.routes import Routes
+from gateway.broker.server import Head, Server
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, PortError
 from gateway.events import Events
 from gateway.hub.connect import Admission
+from gateway.hub.methods import MethodCall, MethodResult
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
@@ -43,7 +47,9 @@ class Gateway:
         async with Gateway(hostname="gw.factory.test") as gateway:
             gateway.connection_string("press-7")
 
-    Without `chain` it makes one for `hostname`. `mqtt_port` 0 takes any free port; the port is known once started.
+    Without `chain` it makes one for `hostname`. A port of 0 takes any free port; the ports are known once started.
+    `https_port` is for MQTT over WebSocket and HTTPS; None leaves it out, and a port that cannot be had is told in the
+    log and left out too. Modules of `edge_device_id` may call direct methods over HTTPS.
     With `state`, keys, registrations and messages survive in that folder; without, nothing is left behind. `tls` lists
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `amqtt_plugins` are plugins of
     amqtt (dotted class name -> configuration) that get the broker's events.
@@ -56,6 +62,8 @@ class Gateway:
         hostname: str = "localhost",
         bind: str = "127.0.0.1",
         mqtt_port: int = 0,
+        https_port: int | None = 0,
+        edge_device_id: str = "edge",
         hub_hostname: str = "hub.leafgate.test",
         state: Path | None = None,
         store: str | None = None,
@@ -73,8 +81,11 @@ class Gateway:
         self.events = Events()
         self.log = log or _logger()
         self.upstream = Upstream(Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit))
+        self.edge_device_id = edge_device_id
         self._wanted_port = mqtt_port
         self._port: int | None = None
+        self._wanted_https_port = https_port
+        self._https_port: int | None = None
         self._state = None if state is None else state.absolute()
         self._keeps = state is not None
         self._store_kind = store or ("memory" if state is None else "sqlite")
@@ -106,19 +117,47 @@ class Gateway:
         sessions = Sessions(self._plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
+        report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
             admission=Admission(self.registry.find, self._audiences(), self.settings.token_skew),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
-            report=Report(self.log, self.events, self.clock.now),
+            report=report,
             clock=self.clock,
             settings=self.settings,
         )
         self._exit.push_async_callback(server.stop)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
+        await self._listen_https(server, report)
         self._server = server
+
+    def _invoke(self, call: MethodCall, done: Callable[[MethodResult], None]) -> None:
+        """Call a direct method; in this version no client takes calls."""
+        done(MethodResult(None, b"", 404, f"Client {call.client_id} not found"))
+
+    async def _listen_https(self, server: Server, report: Report) -> None:
+        wanted, self._https_port = self._https_port or self._wanted_https_port, None
+        if wanted is None:
+            return
+        calls = MethodCalls(
+            edge_device_id=self.edge_device_id,
+            hub_hostname=self.hub_hostname,
+            judge=server.judge,
+            invoke=self._invoke,
+            report=report,
+        )
+        routes = Routes(calls, report)
+        head = Head(
+            "Started HTTP head on port %d",
+            "--https-port",
+            lambda host: HttpCarrier(host, routes, report, self.clock, self.settings),
+        )
+        try:
+            self._https_port = await server.listen(self.bind, wanted, self.log, head)
+        except PortError as wrong:
+            self.log.warning("No HTTPS and no MQTT over WebSocket: %s; %s", wrong.message, wrong.hint)
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
@@ -143,6 +182,11 @@ class Gateway:
         if self._port is None:
             raise GatewayError("the gateway has not been started, so it has no port yet")
         return self._port
+
+    @property
+    def https_port(self) -> int | None:
+        """The port for MQTT over WebSocket and HTTPS; None when there is none."""
+        return self._https_port
 
     @property
     def state(self) -> Path:

@@ -20,6 +20,7 @@ from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFa
 from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
 
 if TYPE_CHECKING:
+    from gateway.broker.carrier import Carrier, Carriers
     from gateway.broker.server import Server
 
 _HANDSHAKE, _WAITING, _OPEN, _CLOSED = range(4)
@@ -34,11 +35,11 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted", "address",
-        "channel", "deadline", "limit", "pending",
+        "carrier", "channel", "deadline", "limit", "pending",
     )  # fmt: skip
     _transport: asyncio.Transport
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, carriers: Carriers | None = None) -> None:
         self._server = server
         self._state = _HANDSHAKE
         self._tls: OpenSslSession = server.tls.session()
@@ -52,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = server.clock.monotonic() + self.limit
         self.channel = server.next_channel()  # eight hex digits that the log names the connection by
         self.address = ("", 0)
+        self.carrier: Carrier | None = None if carriers is None else carriers(self)
 
     @property
     def peer(self) -> str:
@@ -112,11 +114,13 @@ class Connection(asyncio.BufferedProtocol):
             self._state = _WAITING
         if plain:
             try:
-                self._feed(plain)
+                self._feed(plain if self.carrier is None else self.carrier.receive(plain))
             except wire.MalformedPacketError as wrong:
                 self._reject(None, f"malformed packet: {wrong}")
             if self.pending:
                 self.flush()
+            if self.carrier is not None:
+                self.speak()
             if self._tls.ending is not None:
                 self._tls_ended(self._tls.ending)
         else:
@@ -138,7 +142,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _gone(self) -> None:
         """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
-        if self._state == _WAITING:
+        if self._state == _WAITING and (self.carrier is None or not self.carrier.heard):
             silence = TlsFailedError("the client left after the handshake, without CONNECT", None, None)
             self._server.report.handshake_failed(self, self._tls.server_name(), silence)
         elif self._state == _HANDSHAKE and self._heard:
@@ -266,8 +270,29 @@ class Connection(asyncio.BufferedProtocol):
         """Send what is pending, in one TLS record if it fits."""
         packets, self.pending = self.pending, []
         if self._state != _CLOSED:
+            if self.carrier is not None:
+                packets = [self.carrier.wrap(packets)]
             self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
             self._transport.write(self._tls.outgoing())
+
+    def speak(self) -> None:
+        """Send what the carrier says by itself, and end when it is over."""
+        if self.carrier is None or self._state == _CLOSED:
+            return
+        self._send_carried(self.carrier)
+        if self.carrier.ended:
+            self._reject(None, self.carrier.ended)
+        elif self.carrier.ended is not None:
+            self.end("Channel closed.")
+
+    def _send_carried(self, carrier: Carrier) -> None:
+        if data := carrier.outgoing():
+            self._tls.send(data)
+            self._send_encrypted()
+
+    def certificate(self) -> ClientCertificate | None:
+        """What the client showed in the handshake."""
+        return _certificate(self._tls.peer())
 
     def close(self, reason: str) -> None:
         """End the connection from this side."""
@@ -288,6 +313,8 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection because its deadline has passed."""
         if self._state == _OPEN:
             self.end("Keep Alive timed out.")
+        elif self.carrier is not None and self.carrier.expire():
+            self.speak()
         else:
             self._reject(None, "Connection timed out on waiting for CONNECT")
 
@@ -310,6 +337,9 @@ class Connection(asyncio.BufferedProtocol):
         was_open, self._state = self._state == _OPEN, _CLOSED
         self._server.connections.discard(self)
         self._server.closing.add(self)
+        if self.carrier is not None:
+            self.carrier.close()
+            self._send_carried(self.carrier)
         self._tls.close()
         self._send_encrypted()
         self._transport.close()
