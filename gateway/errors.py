@@ -38,3 +38,13 @@ class RegistryError(GatewayError):
     """A device or module cannot be registered as asked."""
 
     exit_code = 2
+
+
+class CommandRefusedError(GatewayError):
+    """IoT Hub does not take a cloud-to-device message; `status` is what its REST API would answer."""
+
+    exit_code = 2
+
+    def __init__(self, status: int, message: str, hint: str | None = None) -> None:
+        self.status = status
+        super().__init__(message, hint)
