@@ -77,7 +77,7 @@ def _unreadable(strict: bool, reason: str) -> TwinError:
 def _is_deeper(value: object, levels: int) -> bool:
     """Whether containers are nested deeper than `levels`; level by level, since the depth is the sender's choice."""
     level = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         level = [
             child
             for parent in level

@@ -185,7 +185,7 @@ def test_body_that_is_no_json_is_refused(body):
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
-@pytest.mark.parametrize("depth", [65, 500, 990, 2_000, 100_000])
+@pytest.mark.parametrize("depth", [64, 500, 990, 2_000, 100_000])
 def test_depth_bomb_is_refused_quickly(opening, closing, depth):
     """Brackets upon brackets: TwinError, never RecursionError, also when Python's limit is far away, and at once."""
     bodies = [b'{"x":' + opening * depth + b"1" + closing * depth + b"}", b'{"x":' + opening * depth]
