@@ -91,7 +91,7 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 def _without_half_characters(patch: dict[str, Any]) -> dict[str, Any]:
     """Replace what an escape like \\ud800 leaves behind: it has no UTF-8, and .NET would write U+FFFD."""
-    text = _compact(patch)
+    text = compact(patch)
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     mended: dict[str, Any] = patch if whole == text else json.loads(whole)
     return mended
@@ -118,7 +118,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # Newtonsoft takes control characters inside of strings
 _LENIENT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, strict=False)
 _STRICT = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number, object_pairs_hook=_once)
-_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+#: the shortest text of a document, whose UTF-8 bytes the limits count
+compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 # -- checking --------------------------------------------------------------------------------------------------------
@@ -130,10 +131,15 @@ def validate_reported(patch: Mapping[str, Any]) -> None:
     Objects and arrays nest ten levels below the root; names have 1,024 bytes at most and none of `.`, `$`, `#`, blanks
     and control characters; values have 4,096 bytes, the whole 32 KB; integers have 53 bits; arrays hold no null.
     """
-    _check_object(patch, 0, in_array=False)
-    size = len(_compact(patch).encode("utf-8", "replace"))
+    check_properties(patch)
+    size = len(compact(patch).encode("utf-8", "replace"))
     if size > MOST_BYTES:
         raise _invalid(f"Twin properties size {size} exceeds maximum {MOST_BYTES}")
+
+
+def check_properties(properties: Mapping[str, Any]) -> None:
+    """Check all of that but the size; raises TwinError."""
+    _check_object(properties, 0, in_array=False)
 
 
 def _check_object(properties: Mapping[str, Any], depth: int, *, in_array: bool) -> None:
@@ -215,7 +221,7 @@ def merge(document: Mapping[str, Any], patch: Mapping[str, Any], *, null_deletes
     """The document after a change: objects merge, anything else replaces.
 
     A null deletes, or stays to be passed on (`null_deletes=False`). As in the product, an object that meets no object
-    is taken as it is, with the nulls inside of it; `without_nulls` takes them out.
+    is taken as it is, with the nulls inside of it.
     """
     merged = dict(document)
     for name, value in patch.items():
@@ -228,15 +234,6 @@ def merge(document: Mapping[str, Any], patch: Mapping[str, Any], *, null_deletes
         else:
             merged[name] = value
     return merged
-
-
-def without_nulls(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without properties that are null, at any depth of objects."""
-    return {
-        name: without_nulls(value) if isinstance(value, dict) else value
-        for name, value in document.items()
-        if value is not None
-    }
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
