@@ -96,9 +96,11 @@ class CommandQueues:
         now = self._now()
         given = {str(name): str(value) for name, value in (system_properties or {}).items()}
         if ack not in _ACKS:
-            raise CommandRefusedError(400, f"{ack!r} is no kind of feedback", f"choose from {', '.join(_ACKS)}")
+            raise CommandRefusedError(
+                400, 400_004, f"{ack!r} is no kind of feedback", f"choose from {', '.join(_ACKS)}"
+            )
         if not 0 < ttl <= MOST_TTL_SECONDS:
-            raise CommandRefusedError(400, f"a message cannot live {ttl:g} seconds", "48 hours at most")
+            raise CommandRefusedError(400, 400_004, f"a message cannot live {ttl:g} seconds", "48 hours at most")
         wanted = {"iothub-ack": ack} if ack != "none" else {}
         address = {"message-id": str(uuid.uuid4()), "to": f"/devices/{device_id}/messages/devicebound"}
         kept = {str(name): str(value) for name, value in (properties or {}).items()}
@@ -111,10 +113,12 @@ class CommandQueues:
     def _check_room(self, command: Command) -> None:
         size = len(command.body) + sum(len(name) + len(value) for name, value in command.properties.items())
         if size > MOST_BYTES:
-            raise CommandRefusedError(413, f"a message of {size} bytes; {MOST_BYTES} is the most")
+            raise CommandRefusedError(413, 413_001, f"a message of {size} bytes; {MOST_BYTES} is the most")
         if self.depth(command.device_id) >= MOST_WAITING:
             hint = "wait until the device has taken some, or purge its queue"
-            raise CommandRefusedError(403, f"{command.device_id} has {MOST_WAITING} messages waiting already", hint)
+            raise CommandRefusedError(
+                403, 403_004, f"{command.device_id} has {MOST_WAITING} messages waiting already", hint
+            )
 
     def receive(self, device_id: str) -> Command | None:
         """The next message, locked for a minute; None when none waits."""

@@ -117,11 +117,11 @@ async def test_reported_change_without_a_request_id_gets_no_answer(hub):
         (b"{", 500),
         (b"[" * 100_000, 500),
         (b'{"a":' + b"[" * 900 + b"]" * 900 + b"}", None),
-        (b"5", 500),
+        (b"5", 400),
     ],
 )
 async def test_reported_change_that_is_refused(hub, body, status):
-    """400 for what the validator objects to, 500 for what is no document; no body, as the product; nothing goes up."""
+    """400 for what the validator objects to, 500 for what cannot be read; no body, as the product; nothing goes up."""
     client = await listener(hub, RESPONSES)
     client.send(p.publish(REPORTED + "1", body))
     assert await client.packet() == p.puback()
@@ -141,7 +141,7 @@ async def test_strict_answers_as_iot_hub_does(start):
     assert first == ("$iothub/twin/res/204/?$rid=1&$version=2", 1, b"")
     assert second[0] == "$iothub/twin/res/400/?$rid=2"
     error = json.loads(second[2])
-    assert (error["errorCode"], "invalid character ' '" in error["message"]) == (400_000, True)
+    assert (error["errorCode"], "invalid character ' '" in error["message"]) == (400_004, True)
 
 
 async def test_desired_change_is_told_to_who_subscribed(hub):
