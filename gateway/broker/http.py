@@ -16,7 +16,6 @@ import h11
 
 from gateway.broker import websocket
 from gateway.broker.carrier import Host
-from gateway.broker.report import Report
 from gateway.broker.routes import HttpAnswer, HttpRequest, Routes, text
 from gateway.clock import Clock
 from gateway.config import Settings
@@ -31,12 +30,11 @@ _IDLE_SECONDS: Final = 130.0  # Kestrel's KeepAliveTimeout
 class HttpCarrier:
     """Carrier of the HTTPS listener."""
 
-    def __init__(self, host: Host, routes: Routes, report: Report, clock: Clock, settings: Settings) -> None:
+    def __init__(self, host: Host, routes: Routes, clock: Clock, settings: Settings) -> None:
         self.heard = False
         self.ended: str | None = None
         self._host = host
         self._routes = routes
-        self._report = report
         self._clock = clock
         self._settings = settings
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
@@ -190,7 +188,7 @@ class HttpCarrier:
             return b""
         self._host.carrier = socket
         self._host.deadline = self._clock.monotonic() + self._settings.connect_timeout
-        self._report.websocket(self._host)
+        self._routes.report.websocket(self._host)
         return socket.receive(bytes(self._http.trailing_data[0]))
 
 

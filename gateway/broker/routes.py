@@ -73,16 +73,16 @@ class Routes:
 
     def __init__(self, methods: MethodEndpoint, report: Report) -> None:
         self._methods = methods
-        self._report = report
+        self.report = report
 
     def dispatch(self, request: HttpRequest, host: Host, reply: Reply) -> float:
         """Have a request answered; see MethodEndpoint.call."""
         found = _METHODS.match(request.path)
         if found is None:
             if _FILES.match(request.path):
-                self._report.file_upload(host, request.method, request.path)
+                self.report.file_upload(host, request.method, request.path)
             else:
-                self._report.unknown_path(host, request.method, request.path)
+                self.report.unknown_path(host, request.method, request.path)
             reply(HttpAnswer(404))
         elif request.method != "POST":
             reply(HttpAnswer(405, headers=(("Allow", "POST"),)))

@@ -50,7 +50,7 @@ class Caller:
         head = Head(
             "Started HTTP head on port %d",
             "--https-port",
-            lambda host: HttpCarrier(host, routes, server.report, self.hub.clock, gateway.settings),
+            lambda host: HttpCarrier(host, routes, self.hub.clock, gateway.settings),
         )
         self.port = await server.listen("127.0.0.1", 0, gateway.log, head)
 

@@ -321,6 +321,8 @@ async def test_event_names_tls_version_and_server_name(hub):
 async def test_session_moves_between_the_listeners(hub):
     """A client id that connects on the other port takes over, in both directions, and finds its session."""
     first = await hub.join(clean=False)
+    first.send(p.subscribe(("$iothub/methods/POST/#", 1)))
+    await first.packet()
     second = await hub.join_web(clean=False, present=True)
     await first.eof()
     third = await hub.join(clean=False, present=True)
