@@ -6,7 +6,7 @@ MQTT listener there is no carrier at all, and it costs nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.hub.connect import ClientCertificate
@@ -50,17 +50,14 @@ class Carrier(Protocol):
     def receive(self, data: bytes) -> bytes:
         """Take decrypted bytes; returns the MQTT bytes in them."""
 
-    def wrap(self, packets: Sequence[bytes]) -> bytes:
-        """MQTT packets as they go out, behind what the carrier has to say by itself."""
-
-    def outgoing(self) -> bytes:
-        """What the carrier has to say by itself."""
+    def wrap(self, packets: list[bytes]) -> list[bytes]:
+        """MQTT packets as they go out, behind what the carrier has to say by itself; the farewell comes last."""
 
     def expire(self) -> bool:
         """The deadline has passed; true when that is the carrier's affair, false when CONNECT is waited for."""
 
     def close(self) -> None:
-        """The connection ends from this side: say farewell."""
+        """The connection ends from this side: the next `wrap` is the last."""
 
 
 Carriers = Callable[[Host], Carrier]

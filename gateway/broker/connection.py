@@ -8,13 +8,10 @@ Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, M
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Final, cast
 
-from cryptography.x509 import InvalidVersion
-
-from certs import load_certificate
 from gateway.broker import wire
+from gateway.broker.peer import client_certificate
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
 from gateway.errors import StoreError
@@ -81,8 +78,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the peer has until the CONNECT deadline."""
         self._transport = cast(asyncio.Transport, transport)
-        transport = self._transport
-        transport.set_write_buffer_limits(high=_WRITE_LIMIT)
+        self._transport.set_write_buffer_limits(high=_WRITE_LIMIT)
         self.address = transport.get_extra_info("peername")[:2]
         self._server.connections.add(self)
         if self._server.stopping:  # accepted in the last moment
@@ -157,11 +153,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _gone(self) -> None:
         """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
-        if self._state == _WAITING and (self.carrier is None or not self.carrier.heard):
-            silence = TlsFailedError("the client left after the handshake, without CONNECT", None, None)
-            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
-        elif self._state == _HANDSHAKE and self._heard:
-            silence = TlsFailedError("the client left during the handshake", None, None)
+        where = {_HANDSHAKE: "during the handshake", _WAITING: "after the handshake, without CONNECT"}.get(self._state)
+        if where is not None and self._heard and (self.carrier is None or not self.carrier.heard):
+            silence = TlsFailedError(f"the client left {where}", None, None)
             self._server.report.handshake_failed(self, self._tls.server_name(), silence)
         self.end("Channel closed.")
 
@@ -233,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(code, str(other))
             return
         facts = self._tls.peer()
-        verdict = self._server.admission.judge(connect, _certificate(facts), self._server.clock.now())
+        verdict = self._server.admission.judge(connect, client_certificate(facts), self._server.clock.now())
         if verdict.code is not ConnackCode.ACCEPTED:
             self._connect = None
             self._reject(verdict.code, verdict.reason, connect)
@@ -319,9 +313,9 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send what is pending, in one TLS record if it fits."""
         packets, self.pending = self.pending, []
-        if self._state != _CLOSED:
-            if self.carrier is not None:
-                packets = [self.carrier.wrap(packets)]
+        if self.carrier is not None:
+            packets = self.carrier.wrap(packets)
+        if packets and self._state != _CLOSED:
             self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
             self._transport.write(self._tls.outgoing())
 
@@ -329,20 +323,15 @@ class Connection(asyncio.BufferedProtocol):
         """Send what the carrier says by itself, and end when it is over."""
         if self.carrier is None or self._state == _CLOSED:
             return
-        self._send_carried(self.carrier)
+        self.flush()
         if self.carrier.ended:
             self._reject(None, self.carrier.ended)
         elif self.carrier.ended is not None:
             self.end("Channel closed.")
 
-    def _send_carried(self, carrier: Carrier) -> None:
-        if data := carrier.outgoing():
-            self._tls.send(data)
-            self._send_encrypted()
-
     def certificate(self) -> ClientCertificate | None:
         """What the client showed in the handshake."""
-        return _certificate(self._tls.peer())
+        return client_certificate(self._tls.peer())
 
     def close(self, reason: str) -> None:
         """End the connection from this side."""
@@ -383,14 +372,13 @@ class Connection(asyncio.BufferedProtocol):
         """Close; `reason` says why a session ended, empty after a DISCONNECT."""
         if self._state == _CLOSED:
             return
-        if self.pending:
+        if self.carrier is not None:
+            self.carrier.close()
+        if self.pending or self.carrier is not None:
             self.flush()
         was_open, self._state = self._state == _OPEN, _CLOSED
         self._server.connections.discard(self)
         self._server.closing.add(self)
-        if self.carrier is not None:
-            self.carrier.close()
-            self._send_carried(self.carrier)
         self._tls.close()
         self._send_encrypted()
         self._transport.close()
@@ -410,15 +398,3 @@ class Connection(asyncio.BufferedProtocol):
     def _send_encrypted(self) -> None:
         if data := self._tls.outgoing():
             self._transport.write(data)
-
-
-def _certificate(facts: PeerFacts) -> ClientCertificate | None:
-    if not facts.certificates:
-        return None
-    own = facts.certificates[0]
-    try:
-        read = load_certificate(own)
-        return ClientCertificate(own, read.not_valid_before_utc.timestamp(), read.not_valid_after_utc.timestamp())
-    except (ValueError, InvalidVersion):
-        # OpenSSL completes the handshake with certificates that break X.509; such a one is never within its time.
-        return ClientCertificate(own, math.inf, -math.inf)

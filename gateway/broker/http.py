@@ -60,13 +60,9 @@ class HttpCarrier:
         finally:
             self._reading = False
 
-    def wrap(self, packets: Sequence[bytes]) -> bytes:
+    def wrap(self, packets: list[bytes]) -> list[bytes]:
         """See Carrier."""
-        return self.outgoing()  # nobody has sent MQTT to be answered
-
-    def outgoing(self) -> bytes:
-        """See Carrier."""
-        said, self._output = b"".join(self._output), []
+        said, self._output = self._output, []
         return said
 
     def expire(self) -> bool:
@@ -172,7 +168,8 @@ class HttpCarrier:
             self.ended = ""
 
     def _send(self, event: h11.Event) -> None:
-        self._output.append(self._http.send(event) or b"")
+        if data := self._http.send(event):
+            self._output.append(data)
 
     # -- WebSocket ----------------------------------------------------------------------------------------------------
 
@@ -181,11 +178,11 @@ class HttpCarrier:
         offered = [part for name, value in headers if name == "sec-websocket-protocol" for part in value.split(",")]
         socket = websocket.WebSocket(2 * self._settings.max_packet_size)
         wrong = websocket.refusal([name.strip() for name in offered if name.strip()])
-        socket.before = b"".join(self._output)
         wrong = wrong or socket.accept(request.target.decode("latin-1"), headers)
         if wrong is not None:
             self._fail(HTTPStatus.BAD_REQUEST, wrong)
             return b""
+        socket.before, self._output = self._output + socket.before, []
         self._host.carrier = socket
         self._host.deadline = self._clock.monotonic() + self._settings.connect_timeout
         self._routes.report.websocket(self._host)

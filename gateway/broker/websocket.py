@@ -54,12 +54,13 @@ def _mqtt(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotoc
 class WebSocket:
     """The carrier on an open WebSocket. Frames of more than `largest` bytes are refused."""
 
-    __slots__ = ("_protocol", "before", "ended", "heard")
+    __slots__ = ("_closing", "_protocol", "before", "ended", "heard")
 
     def __init__(self, largest: int) -> None:
         self.heard = True
         self.ended: str | None = None
-        self.before = b""  # what goes out before the first frame
+        self._closing = False
+        self.before: list[bytes] = []  # what goes out before the first frame
         # No extensions are named, so none is granted: permessage-deflate neither.
         # Open from the start, because the request has been read by others.
         self._protocol = _Protocol(select_subprotocol=_mqtt, state=State.OPEN, max_size=largest, logger=_log)
@@ -69,7 +70,7 @@ class WebSocket:
         response = self._protocol.accept(Request(path, Headers(headers)))
         if response.status_code != 101:
             return str(self._protocol.handshake_exc)
-        self.before += response.serialize()
+        self.before.append(response.serialize())
         return None
 
     def receive(self, data: bytes) -> bytes:
@@ -89,17 +90,16 @@ class WebSocket:
             self.ended = f"WebSocket: {protocol.parser_exc}" if protocol.parser_exc is not None else ""
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def wrap(self, packets: Sequence[bytes]) -> bytes:
+    def wrap(self, packets: list[bytes]) -> list[bytes]:
         """See Carrier."""
         if self.ended is None:
             for packet in packets:
                 self._protocol.send_binary(packet)
-        return self.outgoing()
-
-    def outgoing(self) -> bytes:
-        """See Carrier: the answer to the request, pongs, close frames."""
-        said, self.before = self.before + b"".join(self._protocol.data_to_send()), b""
-        return said
+            if self._closing:
+                self.ended = ""
+                self._protocol.send_close(_NORMAL_CLOSURE)
+        said, self.before = self.before + self._protocol.data_to_send(), []
+        return [data for data in said if data]  # the library marks the end with empty bytes
 
     def expire(self) -> bool:
         """See Carrier."""
@@ -107,6 +107,4 @@ class WebSocket:
 
     def close(self) -> None:
         """See Carrier."""
-        if self.ended is None:
-            self.ended = ""
-            self._protocol.send_close(_NORMAL_CLOSURE)
+        self._closing = True
