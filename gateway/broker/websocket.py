@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 MQTT: Final = Subprotocol("mqtt")
 _AMQP: Final = "amqpwsb10"
 _NORMAL_CLOSURE: Final = 1000
+_REASON_TOLD: Final = 200  # characters, since a part of it is what the client sent
 
 # At debug level the library logs frames, and a CONNECT has a token in it.
 _log = logging.Logger("leafgate.websocket", logging.WARNING)
@@ -34,7 +35,7 @@ def refusal(offered: Sequence[str]) -> str | None:
         return None
     if _AMQP in names:
         return "AMQP over WebSocket (sub-protocol AMQPWSB10) is not offered by this gateway, MQTT (mqtt) is"
-    said = f"not {', '.join(offered)}"[:200] if offered else "and the client asks for none"
+    said = f"not {', '.join(offered)}"[:_REASON_TOLD] if offered else "and the client asks for none"
     return f"the WebSocket sub-protocol has to be mqtt, {said}"
 
 
@@ -69,7 +70,7 @@ class WebSocket:
         """Answer a client's request; returns what is wrong with it, None when the WebSocket is open."""
         response = self._protocol.accept(Request(path, Headers(headers)))
         if response.status_code != 101:
-            return str(self._protocol.handshake_exc)
+            return str(self._protocol.handshake_exc)[:_REASON_TOLD]
         self.before.append(response.serialize())
         return None
 

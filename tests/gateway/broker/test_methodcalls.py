@@ -145,14 +145,64 @@ async def test_call_that_is_not_answered_says_so(caller, result, status, message
     )
 
 
-async def test_gateway_answers_for_a_device_that_is_not_there(hub):
-    """The gateway's own listener, end to end: 404."""
+# -- end to end, on the gateway's own listener ------------------------------------------------------------------------
+
+
+async def subscribed(hub):
+    """A device, over WebSocket, that takes method calls."""
+    device = await hub.join_web()
+    device.send(w.binary(p.subscribe(("$iothub/methods/POST/#", 1))))
+    await device.packet()
+    return device
+
+
+async def test_device_over_websocket_answers_a_module_over_https(hub):
+    """From the module's request to the device and back."""
+    made = Caller(hub)
+    made.port = hub.gateway.https_port
+    device, web = await subscribed(hub), await made.dial()
+    web.send(made.post())
+    topic, payload = published(await device.packet())
+    start, request_id = topic.split("/?$rid=")
+    assert (start, payload) == ("$iothub/methods/POST/reboot", b'{"delay":5}')
+    device.send(w.binary(p.publish(f"$iothub/methods/res/200/?$rid={request_id}", b'{"done":true}')))
+    status, _, body = await web.response()
+    assert (status, body) == (200, b'{"status":200,"payload":{"done":true}}')
+
+
+async def test_device_that_is_not_there_is_404(hub):
+    """At once without a connect timeout, after it with one."""
     made = Caller(hub)
     made.port = hub.gateway.https_port
     web = await made.dial()
     web.send(made.post())
     status, _, body = await web.response()
     assert (status, json.loads(body)) == (404, {"message": "Client press not found"})
+    web.send(made.post(body=CALL | {"connectTimeoutInSeconds": 20}))
+    async with asyncio.timeout(PATIENCE):
+        while hub.log.getvalue().count("Unable to invoke method on client press") < 2:
+            await hub.turn()
+    hub.clock.elapse(21)
+    assert (await web.response())[0] == 404
+
+
+async def test_device_that_does_not_answer_is_504(hub):
+    """After the response timeout."""
+    made = Caller(hub)
+    made.port = hub.gateway.https_port
+    device, web = await subscribed(hub), await made.dial()
+    web.send(made.post(body=CALL | {"responseTimeoutInSeconds": 7}))
+    await device.packet()
+    hub.clock.elapse(8)
+    status, _, body = await web.response()
+    assert status == 504
+    assert "Timed out waiting for device to respond" in json.loads(body)["message"]
+
+
+def published(packet):
+    """Topic and payload of a short PUBLISH of QoS 1."""
+    size = int.from_bytes(packet[2:4], "big")
+    return packet[4 : 4 + size].decode(), packet[6 + size :]
 
 
 async def test_connection_waits_as_long_as_the_call(caller):
