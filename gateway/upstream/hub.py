@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
@@ -113,18 +113,20 @@ class IotHub:
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        with _lock_may_be_lost():
-            self.commands.complete(command.lock_token)
+        self._settle(self.commands.complete, command)
 
     def reject(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        with _lock_may_be_lost():
-            self.commands.reject(command.lock_token)
+        self._settle(self.commands.reject, command)
 
     def abandon(self, command: ReceivedCommand) -> None:
         """Give back; see Cloud."""
-        with _lock_may_be_lost():
-            self.commands.abandon(command.lock_token)
+        self._settle(self.commands.abandon, command)
+
+    @staticmethod
+    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
+        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+            how(command.lock_token)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
@@ -135,11 +137,6 @@ class IotHub:
     def _command_available(self, device_id: str) -> None:
         if self._downlink is not None and self._online:
             self._downlink.command_available(device_id)
-
-
-def _lock_may_be_lost() -> AbstractContextManager[None]:
-    """A device may take longer than its lock lasts; the message has gone back to its queue then."""
-    return suppress(CommandRefusedError)
 
 
 def settle(future: asyncio.Future[T]) -> Callable[[T], None]:
