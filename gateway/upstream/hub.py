@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError
+from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
@@ -105,7 +105,13 @@ class IotHub:
 
     def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
         """Change reported properties; see Cloud."""
-        answer(self.twins.update_reported(client_id, patch) if self._online else None)
+        version = None
+        if self._online:
+            with suppress(
+                TwinRefusedError
+            ):  # the whole twin has become too large; the hub keeps the change and tries on
+                version = self.twins.update_reported(client_id, patch)
+        answer(version)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""

@@ -90,6 +90,21 @@ async def test_reported_changes_are_gathered_for_five_seconds(hub):
     assert (twins.get("press").reported, twins.get("press").reported_version) == ({"a": 2, "c": 3}, 3)
 
 
+async def test_reported_changes_that_the_cloud_refuses_hold_up_nobody(hub):
+    """Each is small enough, together they are not: logged when they go up; other clients' changes go on."""
+    greedy, modest = await listener(hub, RESPONSES), await listener(hub, RESPONSES, device_id="mill")
+    for number in range(3):
+        change = json.dumps({f"{number}-{part}": "x" * 4_000 for part in range(5)}).encode()
+        greedy.send(p.publish(f"{REPORTED}{number}", change, qos=0))
+        assert twin_of(await greedy.packet())[0] == f"$iothub/twin/res/204/?$rid={number}"
+    modest.send(p.publish(f"{REPORTED}1", b'{"a":1}', qos=0))
+    await modest.packet()
+    hub.gateway.push_reported()
+    assert len(hub.gateway.upstream.twins.get("press").reported) == 5
+    assert hub.gateway.upstream.twins.get("mill").reported == {"a": 1}
+    assert "Updating reported properties failed press" in hub.log.getvalue()
+
+
 async def test_reported_changes_go_up_when_the_gateway_stops(hub):
     """Nothing that was answered 204 is lost by an orderly stop."""
     client = await listener(hub, RESPONSES)
