@@ -18,6 +18,7 @@ from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
+from gateway.hub.twin import ARGUMENT_INVALID, TwinError
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.inbox import Inbox
@@ -103,15 +104,17 @@ class IotHub:
         body = self.twins.wire(client_id)
         return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
 
-    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
+    def report(
+        self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
+    ) -> None:
         """Change reported properties; see Cloud."""
-        version = None
+        result: int | TwinError | None = None
         if self._online:
-            with suppress(
-                TwinRefusedError
-            ):  # the whole twin has become too large; the hub keeps the change and tries on
-                version = self.twins.update_reported(client_id, patch)
-        answer(version)
+            try:
+                result = self.twins.update_reported(client_id, patch)
+            except TwinRefusedError as refused:  # the whole twin would become too large
+                result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+        answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""

@@ -159,6 +159,33 @@ async def test_strict_answers_as_iot_hub_does(start):
     assert (error["errorCode"], "invalid character ' '" in error["message"]) == (400_004, True)
 
 
+async def test_strict_refuses_what_the_cloud_refuses(start):
+    """A change that makes the whole twin too large, or one while the cloud is away, is answered, not left open."""
+    hub = await start(settings=Settings(strict=True))
+    client = await listener(hub, RESPONSES)
+    statuses = []
+    for number in range(10):
+        change = json.dumps({f"p{number}": "x" * 4_000}).encode()
+        client.send(p.publish(REPORTED + "1", change, qos=0))
+        statuses.append(p.read_publish(await client.packet())[0].split("/")[3])
+    assert statuses == ["204"] * 8 + ["400"] * 2
+    hub.gateway.upstream.online = False
+    client.send(p.publish(REPORTED + "1", b'{"p0":null}', qos=0))
+    assert p.read_publish(await client.packet())[0] == "$iothub/twin/res/500/?$rid=1"
+
+
+async def test_changes_that_wait_for_the_cloud_are_bounded(hub):
+    """A megabyte of them; then they are refused with 500 until the cloud is back."""
+    client = await listener(hub, RESPONSES, qos=0)
+    hub.gateway.upstream.online = False
+    statuses = []
+    for number in range(300):
+        client.send(p.publish(REPORTED + "1", json.dumps({f"p{number}": "x" * 4_000}).encode(), qos=0))
+        statuses.append(p.read_publish(await client.packet())[0].split("/")[3])
+    assert set(statuses[:260]) == {"204"}
+    assert set(statuses[-30:]) == {"500"}
+
+
 async def test_desired_change_is_told_to_who_subscribed(hub):
     """The patch with its version in topic and body, with the QoS granted; nulls for what is gone."""
     client = await listener(hub, DESIRED, qos=0)
