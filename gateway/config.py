@@ -33,6 +33,9 @@ class Settings(BaseModel):
         default=120, ge=0, description="between two reads of a whole twin after an outage (MinTwinSyncPeriodSecs)"
     )
     strict: bool = Field(default=False, description="answer as IoT Hub and the specification do, not as Edge Hub does")
+    fault_injection: bool = Field(
+        default=False, description="obey telemetry with AzIoTHub_FaultOperation... properties, as IoT Hub does"
+    )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -23,6 +23,8 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError, PortError
 from gateway.events import Events
+from gateway.faults import Faults
+from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
 from gateway.hub.messages import InputMessage
@@ -77,6 +79,7 @@ class Gateway:
         self.settings = settings or Settings()
         self.events = Events()
         self.log = log or _logger()
+        self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
         self.edge_device_id = edge_device_id
@@ -130,11 +133,13 @@ class Gateway:
             report=report,
             clock=self.clock,
             settings=self.settings,
+            faults=self.faults,
         )
         self._exit.push_async_callback(server.stop)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         await self._listen_https(server)
+        self._attach_faults(server)
         self._server, self._edge = server, edge
 
     async def _listen_https(self, server: Server) -> None:
@@ -150,6 +155,7 @@ class Gateway:
         )
         routes = Routes(calls, server.report)
         head = Head(
+            "https",
             "Started HTTP head on port %d",
             "--https-port",
             lambda host: HttpCarrier(host, routes, self.clock, self.settings),
@@ -158,6 +164,14 @@ class Gateway:
             self._https_port = await server.listen(self.bind, wanted, self.log, head)
         except PortError as wrong:
             self.log.warning("No HTTPS and no MQTT over WebSocket: %s; %s", wrong.message, wrong.hint)
+
+    def _attach_faults(self, server: Server) -> None:
+        self.faults.attach(server)
+        self._exit.callback(self.faults.detach)
+        if self.settings.fault_injection:
+            hooks = Hooks(self.faults, server, self.log)
+            server.orders = hooks.obey
+            self._exit.callback(hooks.stop)
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""

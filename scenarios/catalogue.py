@@ -11,7 +11,7 @@ from scenarios.load import SUFFIX, load, stem
 from scenarios.model import Loaded
 
 LIBRARY = Path(__file__).parent / "library"
-THEMES = ("tls", "mqtt", "sas", "chains")  # in the order in which a connection comes about
+THEMES = ("tls", "mqtt", "sas", "faults", "chains")  # in the order in which a connection comes about
 
 
 def names() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""`leafgate up | demo | run | validate | list | schema`.
+"""`leafgate up | demo | run | validate | list | faults | schema`.
 
 Rule: only typer and the standard library are imported up here; the rest by the command that needs it.
 """
@@ -85,6 +85,13 @@ def up(
     defect: Annotated[
         list[str] | None, _option("--defect", "Named mistake in the chain; repeatable.", metavar="NAME")
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        _option("--fault", "Fault of `leafgate faults`; repeatable.", metavar="NAME[:KEY=VALUE,...]"),
+    ] = None,
+    fault_injection: Annotated[
+        bool, _option("--fault-injection", "Obey the fault messages that device SDKs' own tests send.")
+    ] = False,
     allow_cn_loop: Annotated[bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.")] = False,
     connect_name: Annotated[
         list[str] | None,
@@ -124,6 +131,7 @@ def up(
       leafgate up --leaf dev1 --leaf dev2
       leafgate up --hostname iotedgegw.local --device-ca-cn iotgateway.ca
       leafgate up --scenario tls/missing-intermediate
+      leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
     """
     from scenarios.up import Options, run_up
@@ -139,6 +147,8 @@ def up(
         key=key.value if key else None,
         ip_san=tuple(ip_san or ()),
         defects=tuple(defect or ()),
+        faults=tuple(fault or ()),
+        fault_injection=fault_injection,
         allow_cn_loop=allow_cn_loop,
         connect_names=tuple(connect_name or ()),
         tls=tuple(tls or ()),
@@ -237,6 +247,18 @@ def list_scenarios(
     typer.echo(to_json(loaded) if as_json else as_text(loaded, Style.of(sys.stdout)), nl=False)
 
 
+def faults() -> None:
+    """Show the faults that a gateway can have (`leafgate up --fault`, the step `fault:`), with their parameters.
+
+    \b
+    Examples:
+      leafgate faults
+    """
+    from scenarios.reports.faults import as_text
+
+    typer.echo(as_text(), nl=False)
+
+
 def schema() -> None:
     """Print the JSON Schema of scenario files, for editors.
 
@@ -257,5 +279,5 @@ def _stop(error: Any) -> NoReturn:
 
 
 # The front door passes these on to typer.
-for _command in (up, demo, run, validate, list_scenarios, schema):
+for _command in (up, demo, run, validate, list_scenarios, faults, schema):
     setattr(_command, "command_settings", {"context_settings": CONTEXT})  # noqa: B010 - functions have no such attribute

@@ -16,10 +16,18 @@ from scenarios.steps.clock import Clock
 from scenarios.steps.connect import Connect
 from scenarios.steps.disconnect import Disconnect
 from scenarios.steps.expect import Expect
+from scenarios.steps.fault import FaultStep
 from scenarios.steps.publish import Publish
 
 # `expect` comes last: it is a step of its own only where no other kind stands beside it.
-STEPS = {"connect": Connect, "publish": Publish, "disconnect": Disconnect, "clock": Clock, "expect": Expect}
+STEPS = {
+    "connect": Connect,
+    "publish": Publish,
+    "disconnect": Disconnect,
+    "clock": Clock,
+    "fault": FaultStep,
+    "expect": Expect,
+}
 TAG = "step:"
 
 
@@ -33,6 +41,7 @@ Step = Annotated[
     | Annotated[Publish, Tag(TAG + "publish")]
     | Annotated[Disconnect, Tag(TAG + "disconnect")]
     | Annotated[Clock, Tag(TAG + "clock")]
+    | Annotated[FaultStep, Tag(TAG + "fault")]
     | Annotated[Expect, Tag(TAG + "expect")],
     Discriminator(_kind),
 ]

@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 from certs import DEFECTS, CertsError, Chain, hostname, layout, loop
-from gateway import Gateway
+from gateway import Gateway, Settings
 from gateway.config import TlsVersion
+from gateway.faults.catalogue import read
 from scenarios import guide, ready
 from scenarios.cast import Actor, casting, register
 from scenarios.catalogue import find, load_all
@@ -46,6 +47,8 @@ class Options:
     key: str | None = None
     ip_san: Sequence[str] = ()
     defects: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    fault_injection: bool = False
     allow_cn_loop: bool = False
     connect_names: Sequence[str] = ()
     tls: Sequence[str] = ()
@@ -85,6 +88,8 @@ def _check(options: Options) -> None:
         if version not in TLS_VERSIONS:
             raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
     parse_settings(options.settings)
+    for fault in options.faults:
+        read(fault)
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -109,9 +114,11 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             mqtt_port=options.mqtt_port,
             https_port=options.https_port,
             state=options.state,
-            settings=parse_settings(options.settings),
+            settings=_settings(options),
             tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
         )
+        for fault in options.faults:
+            gateway.faults.add(read(fault))
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
         await exits.enter_async_context(gateway)
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
@@ -123,6 +130,11 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         await asyncio.to_thread(_print_guide, service, loaded)
         await stop.wait()
         return 0
+
+
+def _settings(options: Options) -> Settings:
+    settings = parse_settings(options.settings)
+    return settings.model_copy(update={"fault_injection": True}) if options.fault_injection else settings
 
 
 def _stop_on_signals() -> asyncio.Event:

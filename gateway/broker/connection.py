@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.broker import wire
+from gateway.broker.failures import WithheldError
 from gateway.broker.peer import client_certificate
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
@@ -72,6 +73,20 @@ class Connection(asyncio.BufferedProtocol):
         """What the hub knows of the client, once it is connected."""
         assert self._client is not None
         return self._client
+
+    @property
+    def established(self) -> bool:
+        """Whether the TLS handshake is over."""
+        return self._tls.established
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Where it writes to; another one may be put before it."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
 
     # -- transport ------------------------------------------------------------------------------------------------
 
@@ -228,6 +243,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         facts = self._tls.peer()
         verdict = self._server.admission.judge(connect, client_certificate(facts), self._server.clock.now())
+        verdict = self._server.faults.judged(self, connect.client_id, verdict)
         if verdict.code is not ConnackCode.ACCEPTED:
             self._connect = None
             self._reject(verdict.code, verdict.reason, connect)
@@ -263,7 +279,10 @@ class Connection(asyncio.BufferedProtocol):
             then = self._server.request(self, topic, data[body:end])
             self._server.intake.accept(self, acknowledged, None, b"", then)
         else:
-            telemetry = self._server.telemetry(self, topic, header)
+            try:
+                telemetry = self._server.telemetry(self, topic, header)
+            except WithheldError:
+                return
             self._server.intake.accept(self, acknowledged, telemetry, data[body:end])
         if qos == 2:
             # The product stores the message before it notices that it does not support QoS 2.
@@ -358,7 +377,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._reject(None, "Connection timed out on waiting for CONNECT")
 
-    def _reject(self, code: ConnackCode | None, reason: str, connect: Connect | None = None) -> None:
+    def _reject(self, code: int | None, reason: str, connect: Connect | None = None) -> None:
         """Turn the client away: with a CONNACK before it is connected, by closing afterwards."""
         if self._state == _OPEN:
             self.end(reason)

@@ -7,16 +7,16 @@ import errno
 import json
 import logging
 import os
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.broker import wire
 from gateway.broker.carrier import Carriers
 from gateway.broker.connection import Connection
+from gateway.broker.door import Door, bind
+from gateway.broker.failures import Uncached, WithheldError
 from gateway.broker.intake import Intake
 from gateway.broker.report import Report
 from gateway.broker.sessions import Sessions
@@ -26,9 +26,16 @@ from gateway.config import Settings
 from gateway.errors import PortError
 from gateway.hub.connect import Admission, ClientCertificate, Connect, Verdict, Will
 from gateway.hub.edge import EdgeHub
-from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_request, parse_telemetry
+from gateway.hub.topics import (
+    MethodResponse,
+    Telemetry,
+    TopicError,
+    TwinTopicError,
+    parse_request,
+    parse_telemetry,
+)
+from gateway.hub.twin import TwinError
 
-_BACKLOG = 1_024
 _READ_SIZE = 65_536
 _SWEEP_SECONDS = 1.0
 _TOPIC_CACHE = 4_096
@@ -45,12 +52,23 @@ _ADVICE = {
 class Head:
     """One listener: the product's log line for its port, the option that sets it, and what carries MQTT there."""
 
+    name: str
     started: str
     option: str
     carriers: Carriers | None = None
 
 
-MQTT = Head("Initializing TLS endpoint on port %d for MQTT head.", "--mqtt-port")
+MQTT = Head("mqtt", "Initializing TLS endpoint on port %d for MQTT head.", "--mqtt-port")
+
+
+class Interference(Protocol):
+    """What may be wrong on purpose between the gateway and its clients."""
+
+    def accepted(self, connection: Connection) -> asyncio.BaseProtocol:
+        """What a new connection's transport talks to: the connection, or what stands before it."""
+
+    def judged(self, connection: Connection, client_id: str, verdict: Verdict) -> Verdict:
+        """The verdict about a CONNECT, or another one."""
 
 
 class Server:
@@ -68,6 +86,7 @@ class Server:
         report: Report,
         clock: Clock,
         settings: Settings,
+        faults: Interference,
     ) -> None:
         self.tls = tls
         self.admission = admission
@@ -78,6 +97,8 @@ class Server:
         self.report = report
         self.clock = clock
         self.settings = settings
+        self.faults = faults
+        self.orders: Callable[[str, Telemetry], bool] | None = None  # takes telemetry that is no message but an order
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.closing: set[Connection] = set()  # ended, but the socket is still there
@@ -86,14 +107,15 @@ class Server:
         self._channels = count(1)
         self._telemetry: dict[bytes, Telemetry] = {}
         self._to_flush: set[Connection] = set()
-        self._listeners: list[asyncio.Server] = []
+        self._failing: dict[str, TwinError] = {}
+        self._doors: dict[str, Door] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
 
     async def listen(self, address: str, port: int, log: logging.Logger, head: Head = MQTT) -> int:
         """Open a listener; returns the port it got. Raises PortError."""
         try:
-            listening = _bind(address, port)
+            listening = bind(address, port)
         except (OSError, OverflowError) as wrong:
             number = getattr(wrong, "errno", None) or 0
             # resolvers have negative numbers, which strerror does not know
@@ -101,21 +123,34 @@ class Server:
             reason = reason.lower()
             hint = _ADVICE.get(number, f"check --bind and {head.option}")
             raise PortError(address, port, reason, hint) from None
-        accept = partial(Connection, self, head.carriers)
-        self._listeners.append(await self.loop.create_server(accept, sock=listening, backlog=_BACKLOG))
-        bound: int = listening.getsockname()[1]
-        log.info(head.started, bound)
+        door = Door(lambda: self.faults.accepted(Connection(self, head.carriers)), listening)
+        await door.open()
+        self._doors[head.name] = door
+        log.info(head.started, door.port)
         if self._sweeper is None:
             self._schedule_sweep()
-        return bound
+        return door.port
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The listeners by name, "mqtt" and "https"."""
+        return {name: door.port for name, door in self._doors.items()}
+
+    def shut(self, listener: str) -> None:
+        """Refuse new connections at a listener."""
+        self._doors[listener].shut()
+
+    def reopen(self, listener: str) -> None:
+        """Take them again."""
+        self._doors[listener].reopen()
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
         self._unsubscribe()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for listener in self._listeners:
-            listener.close()
+        for door in self._doors.values():
+            door.close()
         self.stopping = True
         for connection in tuple(self.connections):
             connection.close("the gateway is stopping")
@@ -167,12 +202,15 @@ class Server:
         except TopicError as wrong:
             self._drop(connection, topic, wrong)
             return None
+        failure = self._failing.get(connection.client.id)
+        if failure is not None and not isinstance(request, MethodResponse):
+            return lambda: self.edge.refused(connection.client, request, failure)
         return lambda: self.edge.requested(connection.client, request, body)
 
     def telemetry(self, connection: Connection, raw_topic: bytes, header: int) -> Telemetry | None:
         """What a PUBLISH to this topic is, ready to be stored; None when it goes nowhere, which has then been told.
 
-        Raises MalformedPacketError for a topic the connection has to end for.
+        Raises MalformedPacketError for a topic the connection has to end for, WithheldError for what gets no answer.
         """
         found = self._telemetry.get(raw_topic)
         if found is None:
@@ -188,10 +226,27 @@ class Server:
     def _read_topic(self, connection: Connection, raw_topic: bytes) -> Telemetry | None:
         topic = wire.read_topic(raw_topic)
         try:
-            return parse_telemetry(topic)
+            telemetry = parse_telemetry(topic)
         except TopicError as wrong:
             self._drop(connection, topic, wrong)
             return None
+        client_id = connection.client_id or ""
+        if self.orders is not None and self.orders(client_id, telemetry):
+            return None
+        if client_id in self._failing:
+            raise WithheldError
+        return telemetry
+
+    def fail(self, client_id: str, failure: TwinError) -> None:
+        """Let what a client wants of IoT Hub fail from now on: telemetry without a word, twin requests with this."""
+        self._failing[client_id] = failure
+        self._telemetry = Uncached()
+
+    def recover(self, client_id: str) -> None:
+        """Let it succeed again."""
+        self._failing.pop(client_id, None)
+        if not self._failing:
+            self._telemetry = {}
 
     def _drop(self, connection: Connection, topic: str, wrong: TopicError) -> None:
         """Edge Hub acknowledges what means nothing and goes on; IoT Hub closes the connection."""
@@ -205,6 +260,8 @@ class Server:
             telemetry = self.telemetry(connection, will.topic.encode(), 0)
         except wire.MalformedPacketError as wrong:
             self.report.dropped(connection, will.topic, str(wrong))
+            return
+        except WithheldError:
             return
         if telemetry is not None:
             self.intake.accept(connection, None, _with_properties(telemetry, {"MessageType": "Will"}), will.payload)
@@ -224,24 +281,6 @@ async def _some_turns() -> None:
     """Let the loop turn until sockets are closed that can be, and the last accepted ones have turned up."""
     for _ in range(3):
         await asyncio.sleep(0)
-
-
-def _bind(address: str, port: int) -> socket.socket:
-    """One socket for the listener.
-
-    asyncio would open one per address family, which may get different ports, and its words for what went wrong differ
-    from one Python to the next. The protocol has to be named: asyncio switches Nagle's algorithm off for TCP alone, and
-    an answer that waits for the peer's delayed acknowledgement doubles the time of a handshake.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address, port))
-    except (OSError, OverflowError):
-        bound.close()
-        raise
-    return bound
 
 
 def _with_flags(telemetry: Telemetry, header: int) -> Telemetry:

@@ -79,7 +79,7 @@ class Credentials:
 class Verdict:
     """The answer to a CONNECT; `reason` says in words why it is not 0."""
 
-    code: ConnackCode
+    code: int
     identity: Identity | None
     reason: str
 

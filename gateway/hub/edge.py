@@ -19,6 +19,7 @@ from gateway.hub.messages import InputMessage
 from gateway.hub.methods import Answer, MethodCall, MethodHandler
 from gateway.hub.subscriptions import Feature, feature_of
 from gateway.hub.topics import ReportedPatch, Request, TwinGet
+from gateway.hub.twin import TwinError
 from gateway.hub.twin_manager import TwinManager
 
 
@@ -84,6 +85,11 @@ class EdgeHub:
             self._twins.report(client, request.request_id, body)
         else:
             self._methods.respond(client, request, body)
+
+    def refused(self, client: Client, request: TwinGet | ReportedPatch, failure: TwinError) -> None:
+        """The cloud would not do what a client wants of its twin."""
+        if client.bound:
+            self._twins.refuse(client, request.request_id, failure)
 
     def readable(self, client: Client) -> None:
         """A client reads again."""

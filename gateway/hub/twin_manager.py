@@ -108,6 +108,10 @@ class TwinManager:
         said = strict_error_body(wrong, self._clock.now()) if self._settings.strict else b""
         self._answer(client, wrong.status, request_id, said)
 
+    def refuse(self, client: Client, request_id: str, failure: TwinError) -> None:
+        """Answer a request with what IoT Hub itself says, with its body."""
+        self._answer(client, failure.status, request_id, strict_error_body(failure, self._clock.now()))
+
     def _answer(self, client: Client, status: int, request_id: str, body: bytes, version: int | None = None) -> None:
         if not request_id.strip():
             return

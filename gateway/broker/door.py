@@ -1,0 +1,74 @@
+"""A listening port that can be shut for a while, so that the machine itself refuses connections.
+
+Rule: while it is shut the port stays ours: a socket that is bound and does not listen keeps it, and the kernel answers
+with a reset, which a client knows as ECONNREFUSED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+_BACKLOG = 1_024
+
+
+class Door:
+    """One listener, open from `open` on."""
+
+    def __init__(self, accept: Callable[[], asyncio.BaseProtocol], bound: socket.socket) -> None:
+        self._accept = accept
+        self._socket = bound
+        self._address = bound.getsockname()
+        self._listener: asyncio.Server | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        port: int = self._address[1]
+        return port
+
+    async def open(self) -> None:
+        """Take connections."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._accept, sock=self._socket, backlog=_BACKLOG)
+
+    def shut(self) -> None:
+        """Refuse connections; those that nobody has accepted yet are reset."""
+        self.close()
+        self._socket = bind(*self._address[:2])
+
+    def reopen(self) -> None:
+        """Take connections again: they wait from now on, and are served in this loop's next turns."""
+        self._socket.close()
+        self._socket = bind(*self._address[:2])
+        self._socket.listen(_BACKLOG)
+        self._opening = asyncio.get_running_loop().create_task(self.open())
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self._socket.close()
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """One socket for a listener.
+
+    asyncio would open one per address family, which may get different ports, and its words for what went wrong differ
+    from one Python to the next. The protocol has to be named: asyncio switches Nagle's algorithm off for TCP alone, and
+    an answer that waits for the peer's delayed acknowledgement doubles the time of a handshake.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+    except (OSError, OverflowError):
+        bound.close()
+        raise
+    return bound
