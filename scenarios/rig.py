@@ -18,6 +18,7 @@ from certs import Chain
 from gateway import Clock, Delivered, Gateway, MethodResult, Settings
 from gateway.config import TlsVersion
 from gateway.events import Event
+from gateway.faults import Switched
 from leafsim import Device
 from scenarios import ready
 from scenarios.chainplan import ChainPlan, new_seed
@@ -168,6 +169,30 @@ def _identity(leaf: LeafHandle | str) -> tuple[str, str | None]:
     return (leaf, None) if isinstance(leaf, str) else (leaf.device_id, leaf.module_id)
 
 
+class FaultsHandle:
+    """The faults of a running gateway, switched from another thread."""
+
+    def __init__(self, gateway: GatewayHandle) -> None:
+        self._gateway = gateway
+
+    @property
+    def active(self) -> tuple[Switched, ...]:
+        """What is switched on, oldest first."""
+        return self._gateway.call(lambda inner: inner.faults.active)
+
+    def add(self, name: str, **parameters: Any) -> Switched:
+        """Switch a fault of `leafgate faults` on; GatewayError says what is wrong with it."""
+        return self._gateway.call(lambda inner: inner.faults.add(name, **parameters))
+
+    def remove(self, switched: Switched) -> None:
+        """Switch it off."""
+        self._gateway.call(lambda inner: inner.faults.remove(switched))
+
+    def clear(self) -> None:
+        """Switch everything off."""
+        self._gateway.call(lambda inner: inner.faults.clear())
+
+
 class GatewayHandle:
     """A running gateway, driven from another thread; a context manager."""
 
@@ -185,6 +210,7 @@ class GatewayHandle:
     ) -> None:
         self.events: list[Event] = []
         self.upstream = UpstreamHandle()
+        self.faults = FaultsHandle(self)
         self._thread = LoopThread()
         self._leaves: dict[str, str] = {}
         try:

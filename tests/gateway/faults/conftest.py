@@ -1,0 +1,53 @@
+"""What the tests of faults share: a good client's whole visit, and a gateway that counts what it has open."""
+
+import asyncio
+
+import pytest
+
+from tests.gateway import packets as p
+from tests.gateway.client import Client, tls_context
+
+
+async def visit(hub, device_id="good", **options):
+    """A device connects, publishes and leaves."""
+    client = await hub.join(device_id, **options)
+    client.send(p.publish(f"devices/{device_id}/messages/events/", b"good"))
+    assert await client.packet() == p.puback()
+    client.send(p.DISCONNECT)
+    await client.eof()
+    client.abort()
+
+
+async def hello(hub, context=None):
+    """A connection that has sent its ClientHello, and nothing else."""
+    client = hub._keep(await Client.tcp(hub.gateway.mqtt_port))
+    client.wrap(context or hub.context)
+    client.raw(client.hello())
+    return client
+
+
+async def refused(hub, context=None):
+    """What a TLS client meets instead of a handshake."""
+    client = hub._keep(await Client.tcp(hub.gateway.mqtt_port))
+    client.wrap(context or hub.context)
+    with pytest.raises((OSError, EOFError)) as met:
+        await client.handshake()
+    return type(met.value)
+
+
+def inside(hub, device_id):
+    """The gateway's end of a device's connection."""
+    return next(one for one in hub.gateway._server.connections if one.client_id == device_id)
+
+
+async def until(condition):
+    """Let the loop turn until something is so."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the loop itself is what has to turn
+            await asyncio.sleep(0)
+
+
+@pytest.fixture(params=["1.2", "1.3"])
+def version(request, chain):
+    """A client's context with one version of TLS."""
+    return tls_context(chain, versions=(request.param, request.param))
