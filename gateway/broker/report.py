@@ -8,7 +8,6 @@ nor tokens are ever passed, and what a client put into the wrong field is taken 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -22,13 +21,11 @@ from gateway.events import (
     HandshakeFailed,
     MessageDropped,
 )
-from gateway.hub.auth import TokenFault
-from gateway.hub.connect import CertificateFault, Connect
+from gateway.hub.connect import Connect
 from gateway.hub.subscriptions import feature_of
+from gateway.logs import without_secrets
 
-_JUDGED = {TokenFault: "token", CertificateFault: "certificate"}
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
-_SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
 
 class Party(Protocol):
@@ -65,27 +62,23 @@ class Report:
 
     def refused(self, party: Party, connect: Connect | None, code: int | None, reason: str) -> None:
         """A client was turned away (MqttAdapter.cs, DeviceIdentityProvider.cs)."""
-        judged = next((word for fault, word in _JUDGED.items() if isinstance(reason, fault)), None)
-        reason = _without_secrets(reason)
+        reason = without_secrets(reason)
         client_id = party.client_id
         if connect is None:
             self._log.warning("Closing connection [%s], %s, %s", party.peer, reason, party.channel)
         else:
-            client_id = _without_secrets(connect.client_id)
-            if judged is not None:
-                self._log.warning("Error authenticating %s for %s because %s", judged, client_id, reason)
+            client_id = without_secrets(connect.client_id)
             if code == 3:
                 self._log.error("Error creating client identity: %s", reason)
             self._log.error("Unable to generate identity for clientId %s: %s", client_id, reason)
             text = "ClientNotAuthenticated, Client ID: %s; Username: %s, %s"
-            self._log.info(text, client_id, _without_secrets(connect.username or ""), party.channel)
+            self._log.info(text, client_id, without_secrets(connect.username or ""), party.channel)
         self._events.emit(ConnectionRefused(self._now(), party.peer, client_id, code, reason))
 
     def connected(self, party: Party, connect: Connect, facts: PeerFacts) -> None:
-        """A client is in (DeviceScopeAuthenticator.cs, MqttAdapter.cs, ConnectionManager.cs)."""
+        """A client is in (DeviceIdentityProvider.cs, MqttAdapter.cs, ConnectionManager.cs)."""
         name = connect.client_id
         if self._log.isEnabledFor(logging.INFO):
-            self._log.info("Client %s in device scope authenticated locally.", name)
             self._log.info("Successfully generated identity for clientId %s and username %s", name, connect.username)
             self._log.info("ClientAuthenticated, %s, %s", name, party.channel)
             self._log.info("New device connection for device %s", name)
@@ -128,7 +121,3 @@ class Report:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""
         self._log.warning("Message was not sent for device Id %s. %s", party.client_id, reason)
         self._events.emit(MessageDropped(self._now(), party.peer, party.client_id or "", topic, reason))
-
-
-def _without_secrets(text: str) -> str:
-    return _SECRET.sub(r"\1=***", text)
