@@ -114,6 +114,7 @@ class Gateway:
 
     async def _start(self) -> None:
         tls = self._context(self.chain)
+        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._prepare_state()
         store = self._open_store()
         self._exit.callback(store.close)
@@ -140,7 +141,6 @@ class Gateway:
             settings=self.settings,
         )
         self._exit.push_async_callback(server.stop)
-        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         self._server, self._edge = server, edge
 

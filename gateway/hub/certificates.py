@@ -30,7 +30,7 @@ from gateway.hub.service_identity import Authentication, ServiceIdentity
 _REMEMBERED = 1_024  # chains
 _MOST_SENT = 10  # certificates above the client's own; the rest is not looked at
 _MOST_CHECKS = 20  # signatures per chain
-_LONGEST_PATH = 10
+_LONGEST_PATH = 11  # the client's own certificate and ten above it
 _UNREADABLE = (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 _LABELS = {
     NameOID.COMMON_NAME: "CN", NameOID.COUNTRY_NAME: "C", NameOID.LOCALITY_NAME: "L", NameOID.ORGANIZATION_NAME: "O",
