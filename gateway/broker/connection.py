@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -21,6 +22,7 @@ from gateway.hub.connect import ConnackCode, Connect, Verdict
 from gateway.hub.rules import Proof
 
 if TYPE_CHECKING:
+    from gateway.broker.carrier import Carrier, Carriers
     from gateway.broker.server import Server
 
 _HANDSHAKE, _WAITING, _JUDGING, _OPEN, _CLOSED = range(5)
@@ -37,11 +39,11 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_client", "_connect", "_heard", "_late", "_partial", "_server", "_session", "_state", "_tls", "_transport",
-        "_wanted", "address", "channel", "deadline", "limit", "pending", "writable",
+        "_wanted", "address", "carrier", "channel", "deadline", "limit", "pending", "writable",
     )  # fmt: skip
     _transport: asyncio.Transport
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, carriers: Carriers | None = None) -> None:
         self._server = server
         self._state = _HANDSHAKE
         self._tls: OpenSslSession = server.tls.session()
@@ -58,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = server.clock.monotonic() + self.limit
         self.channel = server.next_channel()  # eight hex digits that the log names the connection by
         self.address = ("", 0)
+        self.carrier: Carrier | None = None if carriers is None else carriers(self)
 
     @property
     def peer(self) -> str:
@@ -80,8 +83,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the peer has until the CONNECT deadline."""
         self._transport = cast(asyncio.Transport, transport)
-        transport = self._transport
-        transport.set_write_buffer_limits(high=_WRITE_LIMIT)
+        self._transport.set_write_buffer_limits(high=_WRITE_LIMIT)
         self.address = transport.get_extra_info("peername")[:2]
         self._server.connections.add(self)
         if self._server.stopping:  # accepted in the last moment
@@ -127,7 +129,7 @@ class Connection(asyncio.BufferedProtocol):
                 return
             self._state = _WAITING
         if plain:
-            self._consume(plain)
+            self._consume(plain if self.carrier is None else self.carrier.receive(plain))
             if self._tls.ending is not None:
                 self._tls_ended(self._tls.ending)
         else:
@@ -143,6 +145,8 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(None, f"malformed packet: {wrong}")
         if self.pending:
             self.flush()
+        if self.carrier is not None:
+            self.speak()
 
     def _tls_ended(self, failure: PeerClosedError | TlsFailedError) -> None:
         if self._state == _CLOSED:
@@ -160,11 +164,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _gone(self) -> None:
         """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
-        if self._state == _WAITING:
-            silence = TlsFailedError("the client left after the handshake, without CONNECT", None, None)
-            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
-        elif self._state == _HANDSHAKE and self._heard:
-            silence = TlsFailedError("the client left during the handshake", None, None)
+        where = {_HANDSHAKE: "during the handshake", _WAITING: "after the handshake, without CONNECT"}.get(self._state)
+        if where is not None and self._heard and (self.carrier is None or not self.carrier.heard):
+            silence = TlsFailedError(f"the client left {where}", None, None)
             self._server.report.handshake_failed(self, self._tls.server_name(), silence)
         self.end("Channel closed.")
 
@@ -343,9 +345,25 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send what is pending, in one TLS record if it fits."""
         packets, self.pending = self.pending, []
-        if self._state != _CLOSED:
+        if self.carrier is not None:
+            packets = self.carrier.wrap(packets)
+        if packets and self._state != _CLOSED:
             self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
             self._transport.write(self._tls.outgoing())
+
+    def speak(self) -> None:
+        """Send what the carrier says by itself, and end when it is over."""
+        if self.carrier is None or self._state == _CLOSED:
+            return
+        self.flush()
+        if self.carrier.ended:
+            self._reject(None, self.carrier.ended)
+        elif self.carrier.ended is not None:
+            self.end("Channel closed.")
+
+    def certificates(self) -> Sequence[bytes]:
+        """What the client showed in the handshake (DER), its own certificate first."""
+        return self._tls.peer().certificates
 
     def close(self, reason: str) -> None:
         """End the connection from this side."""
@@ -367,6 +385,8 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection because its deadline has passed."""
         if self._state == _OPEN:
             self.end("Keep Alive timed out.")
+        elif self.carrier is not None and self.carrier.expire():
+            self.speak()
         else:
             self._reject(None, "Connection timed out on waiting for CONNECT")
 
@@ -384,7 +404,9 @@ class Connection(asyncio.BufferedProtocol):
         """Close; `reason` says why a session ended, empty after a DISCONNECT."""
         if self._state == _CLOSED:
             return
-        if self.pending:
+        if self.carrier is not None:
+            self.carrier.close()
+        if self.pending or self.carrier is not None:
             self.flush()
         was, self._state = self._state, _CLOSED
         self._server.connections.discard(self)

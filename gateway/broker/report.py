@@ -25,6 +25,7 @@ from gateway.hub.connect import Connect
 from gateway.hub.subscriptions import feature_of
 from gateway.logs import without_secrets
 
+_PATH_TOLD = 200  # characters of a path that nobody knows
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
 
 
@@ -83,6 +84,27 @@ class Report:
             self._log.info("ClientAuthenticated, %s, %s", name, party.channel)
             self._log.info("New device connection for device %s", name)
         self._events.emit(ClientConnected(self._now(), party.peer, name, facts.version, facts.server_name))
+
+    def websocket(self, party: Party) -> None:
+        """A WebSocket for MQTT is open (MqttWebSocketListener.cs)."""
+        self._log.info("Processed MQTT WebSocket request with CorrelationId %s", party.channel)
+
+    def unauthorized(self, party: Party, name: str, message: str, reason: str) -> None:
+        """An HTTPS request had no good credentials (HttpRequestAuthenticator.cs); `reason` is what was judged."""
+        name = without_secrets(name)
+        if reason != message:
+            self._log.warning("%s was refused: %s, %s", name, without_secrets(reason), party.channel)
+        self._log.error("Http Authentication failed due to following issue - %s", without_secrets(message))
+
+    def file_upload(self, party: Party, method: str, path: str) -> None:
+        """An SDK has asked for file upload, which the product has no route for."""
+        text = "File upload is not available through a gateway: %s %s gets 404 [%s], %s"
+        self._log.warning(text, method, without_secrets(path[:_PATH_TOLD]), party.peer, party.channel)
+
+    def unknown_path(self, party: Party, method: str, path: str) -> None:
+        """An HTTPS request for something that is not there."""
+        text = "Nothing is at %s, so %s gets 404 [%s], %s"
+        self._log.info(text, without_secrets(path[:_PATH_TOLD]), method, party.peer, party.channel)
 
     def displaced(self, party: Party, name: str) -> None:
         """A client's id has connected anew (ConnectionManager.cs)."""

@@ -10,14 +10,17 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
-from gateway.upstream.commands import Command, CommandQueues
+from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.command import Command
+from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.registry import Registry
@@ -104,9 +107,17 @@ class IotHub:
         body = self.twins.wire(client_id)
         return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
 
-    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
+    def report(
+        self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
+    ) -> None:
         """Change reported properties; see Cloud."""
-        answer(self.twins.update_reported(client_id, patch) if self._online else None)
+        result: int | TwinError | None = None
+        if self._online:
+            try:
+                result = self.twins.update_reported(client_id, patch)
+            except TwinRefusedError as refused:  # the whole twin would become too large
+                result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+        answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""
@@ -114,15 +125,20 @@ class IotHub:
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        self.commands.complete(command.lock_token)
+        self._settle(self.commands.complete, command)
 
     def reject(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        self.commands.reject(command.lock_token)
+        self._settle(self.commands.reject, command)
 
     def abandon(self, command: ReceivedCommand) -> None:
         """Give back; see Cloud."""
-        self.commands.abandon(command.lock_token)
+        self._settle(self.commands.abandon, command)
+
+    @staticmethod
+    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
+        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+            how(command.lock_token)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 

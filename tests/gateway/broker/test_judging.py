@@ -37,7 +37,7 @@ async def waiting(hub, *behind):
 async def until(true):
     """Let the loop turn until something is true."""
     async with asyncio.timeout(20):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what it waits for is inside the gateway, which tells nobody
             await asyncio.sleep(0)
 
 
@@ -46,7 +46,7 @@ def lines(hub):
     return [line.partition("] - ")[2] for line in hub.log.getvalue().splitlines()]
 
 
-# -- a CONNECT that waits for the cloud ---------------------------------------------------------------------------------
+# -- a CONNECT that waits for the cloud --------------------------------------------------------------------------------
 
 
 async def test_stranger_waits_for_the_cloud_and_is_refused(hub):
@@ -120,7 +120,7 @@ async def test_bad_packet_behind_a_waiting_connect_counts_after_it(hub):
     assert (await hub.event(ClientDisconnected)).reason.startswith("malformed packet")
 
 
-# -- scope --------------------------------------------------------------------------------------------------------------
+# -- scope -------------------------------------------------------------------------------------------------------------
 
 
 async def test_known_device_connects_while_the_cloud_is_away(hub):
@@ -230,7 +230,7 @@ async def test_scope_is_refreshed_every_hour_and_when_the_link_is_back(hub):
     await client.eof()
 
 
-# -- re-authentication ----------------------------------------------------------------------------------------------------
+# -- re-authentication -------------------------------------------------------------------------------------------------
 
 
 async def test_expired_token_ends_its_connection_within_five_minutes(hub):
@@ -279,7 +279,7 @@ async def test_client_beyond_the_limit_is_not_judged_again(start):
     assert await second.packet() == p.PINGRESP
 
 
-# -- modes ----------------------------------------------------------------------------------------------------------------
+# -- modes -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("scope", REFUSED), ("cloud-and-scope", ACCEPTED), ("cloud", ACCEPTED)])
@@ -305,7 +305,7 @@ async def test_cloud_that_is_away_lets_nobody_in(start):
     assert (await hub.event(ConnectionRefused)).reason == "IoT Hub cannot be asked about the token"
 
 
-# -- certificates of an authority -----------------------------------------------------------------------------------------
+# -- certificates of an authority --------------------------------------------------------------------------------------
 
 
 ROOT, MIDDLE, LEAF = hierarchy()

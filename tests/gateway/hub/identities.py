@@ -34,17 +34,21 @@ class Source:
         self.good = True
 
     def put(self, *identities):
+        """Let the cloud know these, and the rest as before."""
         self.identities |= {one.client_id: one for one in identities}
 
     def fetch(self, client_id, answer):
+        """See ScopeSource."""
         self.fetched.append(client_id)
         self._answer(answer, lambda: self.identities.get(client_id))
 
     def fetch_all(self, answer):
+        """See ScopeSource."""
         self.listed += 1
         self._answer(answer, lambda: list(self.identities.values()))
 
     def check_token(self, identity, token, answer):
+        """See IdentityCheck."""
         self.checked.append((identity.client_id, token))
         if self.mode == "unreachable":
             answer(None)
@@ -75,6 +79,7 @@ class Log(logging.Logger):
         self.lines = []
 
     def handle(self, record):
+        """Remember a line."""
         self.lines.append(f"{record.levelname} {record.getMessage()}")
 
     def take(self):
@@ -90,9 +95,11 @@ class Observer:
         self.told = []
 
     def identity_updated(self, identity):
+        """See ScopeObserver."""
         self.told.append(("updated", identity.client_id))
 
     def identity_removed(self, client_id):
+        """See ScopeObserver."""
         self.told.append(("removed", client_id))
 
 

@@ -192,7 +192,7 @@ def test_certificate_of_a_module_never_leads_to_its_device():
     assert world.source.fetched == ["press/filter"]
 
 
-# -- modes ------------------------------------------------------------------------------------------------------------
+# -- modes -------------------------------------------------------------------------------------------------------------
 
 
 def test_cloud_and_scope_asks_the_hub_about_strangers_only():
@@ -245,7 +245,7 @@ def test_certificate_of_a_stranger_is_not_the_hubs_business():
     assert world.source.checked == []
 
 
-# -- again, while connected ---------------------------------------------------------------------------------------------
+# -- again, while connected --------------------------------------------------------------------------------------------
 
 
 def test_connected_client_is_judged_by_what_is_known():

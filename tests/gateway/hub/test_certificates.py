@@ -25,7 +25,7 @@ def fault(sent, bundle=(ROOT,), *, known=BY_CA, identity=PRESS, now=NOW):
     return judge.fault([getattr(one, "der", one) for one in sent], identity, known, now)
 
 
-# -- thumbprints --------------------------------------------------------------------------------------------------------
+# -- thumbprints -------------------------------------------------------------------------------------------------------
 
 SHA1, SHA256 = hashlib.sha1(LEAF.der).hexdigest(), hashlib.sha256(LEAF.der).hexdigest()
 
@@ -59,7 +59,7 @@ def test_ca_certificate_is_good_by_its_thumbprint():
     assert fault([ROOT], (), known=thumbprint_device(hashlib.sha1(ROOT.der).hexdigest())) is None
 
 
-# -- authorities --------------------------------------------------------------------------------------------------------
+# -- authorities -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_authority_that_expires_takes_its_verdict_along():
     assert judge.fault(ders, PRESS, BY_CA, NOW + DAY // 2 + 1) is CertificateFault.CHAIN_TIME
 
 
-# -- hostile ------------------------------------------------------------------------------------------------------------
+# -- hostile -----------------------------------------------------------------------------------------------------------
 
 
 def version_nine(der):
@@ -266,7 +266,7 @@ def test_verdicts_are_remembered_up_to_a_limit():
     assert judge.shown([LEAF.der]).subject == "CN=press"
 
 
-# -- names --------------------------------------------------------------------------------------------------------------
+# -- names -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

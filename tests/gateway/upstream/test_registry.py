@@ -199,7 +199,7 @@ def test_keys_are_in_no_repr():
     assert device.secondary_key not in repr(device)
 
 
-# -- kinds of authentication --------------------------------------------------------------------------------------------
+# -- kinds of authentication -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_registry_written_before_there_were_scopes_is_read(tmp_path):
     assert one.in_scope("press").generation_id != one.in_scope("lathe").generation_id
 
 
-# -- scope ----------------------------------------------------------------------------------------------------------------
+# -- scope -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
