@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,14 +25,13 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError, PortError
 from gateway.events import Events
-from gateway.hub.authenticator import Authenticator
 from gateway.hub.connect import Admission
+from gateway.hub.door import Door
 from gateway.hub.edge import EdgeHub
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
-from gateway.hub.reauthenticate import Reauthenticator
 from gateway.hub.rules import Rules
-from gateway.hub.scope import ScopeCache, ScopeStore
+from gateway.hub.scope import ScopeStore
 from gateway.hub.service_identity import Authentication
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
@@ -107,8 +106,7 @@ class Gateway:
         self._registry: Registry | None = None
         self._server: Server | None = None
         self._edge: EdgeHub | None = None
-        self._scope: ScopeCache | None = None
-        self._authenticator: Authenticator | None = None
+        self._door: Door | None = None
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -136,16 +134,26 @@ class Gateway:
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
-        authenticator, ticks = self._authentication(edge)
-        self._authenticator = authenticator
+        door = Door(
+            self.upstream.identities,
+            self._scope_store(),
+            self._rules(),
+            clients=edge.clients,
+            owner=self.edge_device_id,
+            settings=self.settings,
+            now=self.clock.now,
+            log=self.log,
+        )
+        self.upstream.identities.attach(door.online)
+        self._exit.callback(self.upstream.identities.attach, None)
         report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
-            admission=Admission(authenticator),
+            admission=Admission(door.authenticator),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
             edge=edge,
-            ticks=(*ticks, edge.tick, self.upstream.tick),
+            ticks=(door.tick, edge.tick, self.upstream.tick),
             report=report,
             clock=self.clock,
             settings=self.settings,
@@ -153,23 +161,7 @@ class Gateway:
         self._exit.push_async_callback(server.stop)
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         await self._listen_https(server)
-        self._server, self._edge = server, edge
-
-    def _authentication(self, edge: EdgeHub) -> tuple[Authenticator, list[Callable[[], None]]]:
-        """Who judges clients, and what has to be told that time passes."""
-        mode, now, identities = self.settings.authentication_mode, self.clock.now, self.upstream.identities
-        scope = self._scope = None if mode == "cloud" else self._open_scope()
-        cloud = None if mode == "scope" else identities
-        authenticator = Authenticator(self._rules(), scope, cloud, settings=self.settings, now=now, log=self.log)
-        period = self.settings.reauthentication_period
-        again = Reauthenticator(edge.clients, authenticator.reauthenticate, period, now, self.log)
-        if scope is None:
-            return authenticator, [authenticator.tick, again.tick]
-        scope.observe(again)
-        identities.attach(scope.online)
-        self._exit.callback(identities.attach, None)
-        scope.tick()
-        return authenticator, [scope.tick, authenticator.tick, again.tick]
+        self._server, self._edge, self._door = server, edge, door
 
     async def _listen_https(self, server: Server) -> None:
         wanted, self._https_port = self._https_port or self._wanted_https_port, None
@@ -195,7 +187,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
-        self._server = self._edge = self._scope = self._authenticator = None
+        self._server = self._edge = self._door = None
         await self._exit.aclose()
 
     async def __aenter__(self) -> Self:
@@ -277,8 +269,8 @@ class Gateway:
 
     def refresh_scope(self) -> None:
         """Let the gateway ask IoT Hub now for everything in its device scope."""
-        if self._scope is not None:
-            self._scope.refresh()
+        if self._door is not None:
+            self._door.refresh()
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
@@ -341,10 +333,9 @@ class Gateway:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""
         context = self._context(chain)
         self.chain = chain
-        if self._server is not None:
+        if self._server is not None and self._door is not None:
             self._server.tls = context
-            assert self._authenticator is not None
-            self._authenticator.rules = self._rules()
+            self._door.authenticator.rules = self._rules()
             self.root_ca.write_bytes(chain.trust_pem)
 
     def _context(self, chain: Chain) -> TlsContext:
@@ -357,20 +348,12 @@ class Gateway:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
 
-    def _open_scope(self) -> ScopeCache:
-        store: ScopeStore = ForgetfulScope()
-        if self._keeps:
-            file = ScopeFile(self.state / "scope.jsonl", self.log)
-            self._exit.callback(file.close)
-            store = file
-        return ScopeCache(
-            self.upstream.identities,
-            store,
-            settings=self.settings,
-            now=self.clock.now,
-            log=self.log,
-            owner=self.edge_device_id,
-        )
+    def _scope_store(self) -> ScopeStore:
+        if not self._keeps:
+            return ForgetfulScope()
+        file = ScopeFile(self.state / "scope.jsonl", self.log)
+        self._exit.callback(file.close)
+        return file
 
     def _prepare_state(self) -> None:
         try:
