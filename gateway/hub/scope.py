@@ -118,7 +118,7 @@ class ScopeCache:
         if not self._initialized or len(self._asking) >= _MOST_QUESTIONS:
             done()  # the product asks for nobody in particular before it has read the whole scope once
             return
-        left = self._left(self._asked_at.get(client_id)) if client_id in self._identities else 0
+        left = self._left(self._asked_at.get(client_id))
         if left > 0:
             text = "Skipping refresh for identity: %s, waiting %d seconds until refreshing again."
             self._log.info(text, without_secrets(client_id), left)

@@ -115,6 +115,16 @@ def test_stranger_waits_while_the_cloud_is_silent():
     assert answers == [UNKNOWN.format("press")]
 
 
+def test_stranger_does_not_wait_twice():
+    """When the one question has taken all of its time, the whole scope is not asked for as well."""
+    world = World(device("other"))
+    world.elapse(120)
+    world.source.mode = "silent"
+    answers = ask(world, proof())
+    world.elapse(100)
+    assert (answers, world.source.listed) == ([UNKNOWN.format("press")], 1)
+
+
 def test_stranger_is_let_in_when_the_cloud_speaks_in_time():
     """By the answer to the one question, or by the whole scope."""
     world = World(device("other"))
