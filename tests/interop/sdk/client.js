@@ -53,8 +53,8 @@ const clients = new Map()
 const driver = {
   async open (name, { transport = 'mqtt', ca, module = false, options = {}, ...identity }) {
     const client = create(module ? ModuleClient : Client, transport === 'ws' ? MqttWs : Mqtt, identity)
-    clients.set(name, { client, twin: null })
     const all = { ...options }
+    clients.set(name, { client, all, twin: null })
     if (ca !== undefined && ca !== null) all.ca = ca
     if (identity.x509) {
       all.cert = fs.readFileSync(identity.x509.certificate, 'utf8')
@@ -67,11 +67,11 @@ const driver = {
     await client.open()
   },
 
-  // With SAS renewal running, new values renew at once.
+  // With SAS renewal running, new values renew at once. All options are given again: the transport forgets the others.
   async renew (name, { valid, margin }) {
-    await clients.get(name).client.setOptions({
-      tokenRenewal: { tokenValidTimeInSeconds: valid, tokenRenewalMarginInSeconds: margin }
-    })
+    const { client, all } = clients.get(name)
+    const tokenRenewal = { tokenValidTimeInSeconds: valid, tokenRenewalMarginInSeconds: margin }
+    await client.setOptions({ ...all, tokenRenewal })
   },
 
   async send (name, { body, properties = {}, output, ...facts }) {

@@ -10,6 +10,7 @@ from certs import Authority
 from gateway import Gateway
 from tests.interop.sdk import environments
 from tests.interop.sdk.process import SdkProcess
+from tests.interop.sdk.proxy import Proxy
 from tests.interop.sdk.room import SDKS, TRANSPORTS, Room
 
 
@@ -108,3 +109,12 @@ async def start(authority):
 async def room(start):
     """A gateway with everything at its default."""
     return await start()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def proxy():
+    """A running CONNECT proxy."""
+    proxy = Proxy()
+    await proxy.start()
+    yield proxy
+    await proxy.stop()

@@ -40,6 +40,11 @@ class Room:
         """The PEM text that leaves trust."""
         return self.gateway.chain.trust_pem.decode()
 
+    @property
+    def ports(self):
+        """The free ports by the ones that SDKs want."""
+        return {8883: self.gateway.mqtt_port}
+
     async def message(self, device_id="dev1"):
         """The next message of a device that arrived upstream."""
         return await self.gateway.upstream.inbox.next_message(device_id, timeout=PATIENCE)
@@ -47,7 +52,8 @@ class Room:
     async def route(self, sdk, host=None):
         """Have an SDK's connections to `host` come to this gateway, on its free ports."""
         host = host or self.gateway.hostname
-        await sdk.call("route", host=host, port=8883, to=[self.gateway.bind, self.gateway.mqtt_port])
+        for usual, port in self.ports.items():
+            await sdk.call("route", host=host, port=usual, to=[self.gateway.bind, port])
 
     async def client(self, sdk, device_id="dev1", module_id=None, *, name=None, host=None, change=str, **given):
         """A client with a good connection string, not connected yet; `given` changes what it is told.
@@ -65,6 +71,11 @@ class Room:
         }
         name = name or (f"{device_id}/{module_id}" if module_id else device_id)
         return SdkClient(sdk, name, {**identity, **given})
+
+    async def open_x509(self, sdk, name="dev1", **given):
+        """A connected client that shows a certificate."""
+        await self.route(sdk)
+        return await SdkClient(sdk, name, {"ca": self.root, **given}).open()
 
     async def open(self, sdk, *identity, **given):
         """A connected client; SdkError when it does not connect."""
