@@ -22,6 +22,17 @@ class Settings(BaseModel):
     connect_timeout: float = Field(default=60, gt=0, description="from TCP accept to CONNECT (ConnectArrivalTimeout)")
     max_keep_alive: float = Field(default=600, gt=0, description="cap of 1.5 x keep-alive (MaxKeepAliveTimeout)")
     token_skew: float = Field(default=300, ge=0, description="how long after its expiry a SAS token still passes")
+    max_connected_clients: int = Field(
+        default=100, gt=0, description="clients that can be reached (MaxConnectedClients)"
+    )
+    message_ack_timeout: float = Field(default=30, gt=0, description="for a module's PUBACK (MessageAckTimeoutSecs)")
+    reported_sync_period: float = Field(
+        default=5, ge=0, description="between two pushes of reported properties (ReportedPropertiesSyncFrequencySecs)"
+    )
+    min_twin_sync_period: float = Field(
+        default=120, ge=0, description="between two reads of a whole twin after an outage (MinTwinSyncPeriodSecs)"
+    )
+    strict: bool = Field(default=False, description="answer as IoT Hub and the specification do, not as Edge Hub does")
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -38,3 +38,27 @@ class RegistryError(GatewayError):
     """A device or module cannot be registered as asked."""
 
     exit_code = 2
+
+
+class TwinRefusedError(GatewayError):
+    """IoT Hub does not take a change of a twin; `status` is what its REST API would answer."""
+
+    exit_code = 2
+
+    def __init__(self, status: int, message: str, hint: str | None = None) -> None:
+        self.status = status
+        super().__init__(message, hint)
+
+
+class CommandRefusedError(GatewayError):
+    """IoT Hub does not take a cloud-to-device message, or its settlement; `status` is what its REST API would answer.
+
+    `code` is IoT Hub's own number for the reason (403004: the queue is full).
+    """
+
+    exit_code = 2
+
+    def __init__(self, status: int, code: int, message: str, hint: str | None = None) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message, hint)

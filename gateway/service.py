@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -20,21 +21,18 @@ from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError
 from gateway.events import Events
 from gateway.hub.connect import Admission
+from gateway.hub.edge import EdgeHub
+from gateway.hub.messages import InputMessage
+from gateway.hub.methods import MethodResult
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
 from gateway.upstream import Device, Inbox, Registry
+from gateway.upstream.hub import IotHub, method_call, settle
 from gateway.upstream.link import Link
 
 #: Edge Hub spoke TLS 1.2 alone until 1.5 (appsettings_hub.json of the releases in Azure/iotedge)
 _TLS_1_2_ONLY = frozenset({"1.0.3", "1.0.4", "1.1", "1.2", "1.3"})
-
-
-class Upstream:
-    """What is above the gateway: the stand-in for IoT Hub, as far as it can be read."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self.inbox = inbox
 
 
 class Gateway:
@@ -72,7 +70,8 @@ class Gateway:
         self.settings = settings or Settings()
         self.events = Events()
         self.log = log or _logger()
-        self.upstream = Upstream(Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit))
+        inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
         self._wanted_port = mqtt_port
         self._port: int | None = None
         self._state = None if state is None else state.absolute()
@@ -83,6 +82,7 @@ class Gateway:
         self._plugins = amqtt_plugins
         self._registry: Registry | None = None
         self._server: Server | None = None
+        self._edge: EdgeHub | None = None
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -103,14 +103,19 @@ class Gateway:
         link = Link(store, self.upstream.inbox, self.log)
         self._exit.callback(link.settle)
         link.catch_up()
-        sessions = Sessions(self._plugins)
+        sessions = Sessions(store, self._plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
+        edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
+        self.upstream.attach(edge)
+        self._exit.callback(self.upstream.attach, None)
         server = Server(
             tls=tls,
             admission=Admission(self.registry.find, self._audiences(), self.settings.token_skew),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
+            edge=edge,
+            ticks=(edge.tick, self.upstream.tick),
             report=Report(self.log, self.events, self.clock.now),
             clock=self.clock,
             settings=self.settings,
@@ -118,11 +123,11 @@ class Gateway:
         self._exit.push_async_callback(server.stop)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
-        self._server = server
+        self._server, self._edge = server, edge
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
-        self._server = None
+        self._server = self._edge = None
         await self._exit.aclose()
 
     async def __aenter__(self) -> Self:
@@ -182,6 +187,47 @@ class Gateway:
             f"HostName={self.hub_hostname};DeviceId={device_id}{module};SharedAccessKey={found.primary_key}"
             f";GatewayHostName={self.hostname}"
         )
+
+    async def invoke_method(
+        self,
+        device_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        module_id: str | None = None,
+        response_timeout: float = 30.0,
+        connect_timeout: float = 0.0,
+    ) -> MethodResult:
+        """Call a direct method of a device or module from the cloud and wait for the answer; timeouts in seconds.
+
+        The result has the client's `status` and `json()` with `http_status` 200; 404 says that it was not there
+        within `connect_timeout`, 504 that it did not answer. Raises GatewayError for what IoT Hub would not send.
+        """
+        client_id = device_id if module_id is None else f"{device_id}/{module_id}"
+        return await self.upstream.invoke(method_call(client_id, name, payload, response_timeout, connect_timeout))
+
+    async def send_to_input(
+        self,
+        device_id: str,
+        module_id: str,
+        input_name: str,
+        body: bytes,
+        *,
+        properties: Mapping[str, str] | None = None,
+        system_properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a message to a module's input and wait until the module has acknowledged it.
+
+        Raises GatewayError when it is not connected, has not subscribed, or does not acknowledge in time.
+        """
+        if self._edge is None:
+            raise GatewayError("the gateway is not running")
+        arrived: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        message = InputMessage(input_name, body, properties or {}, system_properties or {})
+        self._edge.send_to_input(f"{device_id}/{module_id}", message, settle(arrived))
+        if not await arrived:
+            hint = "it has to be connected and to have subscribed to its inputs"
+            raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
 
     def reload(self, chain: Chain) -> None:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""

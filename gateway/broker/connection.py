@@ -17,7 +17,10 @@ from certs import load_certificate
 from gateway.broker import wire
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
+from gateway.errors import StoreError
+from gateway.hub.clients import Client
 from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
+from gateway.hub.identity import Identity
 
 if TYPE_CHECKING:
     from gateway.broker.server import Server
@@ -33,8 +36,8 @@ class Connection(asyncio.BufferedProtocol):
     """A connection from accept to close."""
 
     __slots__ = (
-        "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted", "address",
-        "channel", "deadline", "limit", "pending",
+        "_client", "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted",
+        "address", "channel", "deadline", "limit", "pending", "writable",
     )  # fmt: skip
     _transport: asyncio.Transport
 
@@ -43,10 +46,12 @@ class Connection(asyncio.BufferedProtocol):
         self._state = _HANDSHAKE
         self._tls: OpenSslSession = server.tls.session()
         self._session: LeafSession | None = None
+        self._client: Client | None = None
         self._connect: Connect | None = None
         self._partial: bytearray | None = None  # the beginning of a packet whose rest has not arrived
         self._wanted = 2  # bytes that must be there before parsing goes on
         self._heard = False
+        self.writable = True  # whether the peer reads what it is sent
         self.pending: list[bytes] = []  # packets to be sent with the next flush
         self.limit = server.settings.connect_timeout  # seconds of silence after which the connection ends
         self.deadline = server.clock.monotonic() + self.limit
@@ -62,6 +67,12 @@ class Connection(asyncio.BufferedProtocol):
     def client_id(self) -> str | None:
         """The client id, once CONNECT has been read."""
         return self._connect.client_id if self._connect else None
+
+    @property
+    def client(self) -> Client:
+        """What the hub knows of the client, once it is connected."""
+        assert self._client is not None
+        return self._client
 
     # -- transport ------------------------------------------------------------------------------------------------
 
@@ -82,11 +93,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: stop reading from it until it does."""
+        self.writable = False
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
+        self.writable = True
         self._transport.resume_reading()
+        if self._client is not None:
+            self._server.edge.readable(self._client)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to put incoming bytes; they are consumed before the next read, so all connections share it."""
@@ -197,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
             self._connect = None  # an orderly end: the will is not to be sent (3.14.4)
             self.end("")
         elif header == wire.PUBACK << 4 and end - start == 2:
-            pass  # the product keeps no copy of what it sent, so there is nothing to release
+            self._acknowledged(data[start:end])
         elif kind == wire.CONNECT:
             raise wire.MalformedPacketError("a second CONNECT")
         else:
@@ -219,9 +234,10 @@ class Connection(asyncio.BufferedProtocol):
             self._connect = None
             self._reject(verdict.code, verdict.reason, connect)
             return
-        self._open(connect, facts)
+        assert verdict.identity is not None
+        self._open(connect, verdict.identity, facts)
 
-    def _open(self, connect: Connect, facts: PeerFacts) -> None:
+    def _open(self, connect: Connect, identity: Identity, facts: PeerFacts) -> None:
         server = self._server
         self._state = _OPEN
         patience = connect.keep_alive * 1.5 or server.settings.max_keep_alive
@@ -232,6 +248,8 @@ class Connection(asyncio.BufferedProtocol):
         if previous is not None:
             self.flush()  # the newcomer has its CONNACK before the old connection closes
             previous.displace()
+        self._client = Client(identity, self, self._session.subscriptions)
+        server.edge.connected(self._client)
 
     def _publish(self, header: int, data: bytes, start: int, end: int) -> None:
         qos = header >> 1 & 3
@@ -242,8 +260,13 @@ class Connection(asyncio.BufferedProtocol):
         packet_id = data[topic_end:body] if qos else None
         if packet_id == b"\0\0" or (header & 0x08 and not qos):
             raise wire.MalformedPacketError("a PUBLISH with packet id 0, or a repeated one of QoS 0")
-        telemetry = self._server.telemetry(self, data[start + 2 : topic_end], header)
-        self._server.intake.accept(self, packet_id if qos == 1 else None, telemetry, data[body:end])
+        acknowledged, topic = packet_id if qos == 1 else None, data[start + 2 : topic_end]
+        if topic.startswith(b"$iothub/"):
+            then = self._server.request(self, topic, data[body:end])
+            self._server.intake.accept(self, acknowledged, None, b"", then)
+        else:
+            telemetry = self._server.telemetry(self, topic, header)
+            self._server.intake.accept(self, acknowledged, telemetry, data[body:end])
         if qos == 2:
             # The product stores the message before it notices that it does not support QoS 2.
             self.end("QoS 2 is not supported.")
@@ -251,16 +274,43 @@ class Connection(asyncio.BufferedProtocol):
     def _subscribe(self, packet_id: bytes, filters: list[tuple[str, int]]) -> None:
         assert self._session is not None
         granted = [self._server.sessions.subscribe(self._session, name, qos) for name, qos in filters]
+        if not self._keep_session():
+            return
         self._server.report.subscribed(self, [name for name, _ in filters])
         self.pending.append(wire.suback(packet_id, granted))
+        for name, _ in filters:
+            self._server.edge.subscribed(self.client, name)
 
     def _unsubscribe(self, packet_id: bytes, filters: list[str]) -> None:
         assert self._session is not None
         for name in filters:
             self._server.sessions.unsubscribe(self._session, name)
-        self.pending.append(wire.unsuback(packet_id))
+            self._server.edge.unsubscribed(self.client, name)
+        if self._keep_session():
+            self.pending.append(wire.unsuback(packet_id))
+
+    def _keep_session(self) -> bool:
+        """Store what was subscribed before it is acknowledged; without the store, the connection ends."""
+        assert self._session is not None
+        try:
+            self._server.sessions.keep(self._session)
+        except StoreError as error:
+            self._server.report.store_failed(error)
+            self.end(f"the session could not be stored: {error.message}")
+            return False
+        return True
+
+    def _acknowledged(self, packet_id: bytes) -> None:
+        if packet_id != b"\0\1" or not self.client.acknowledged():
+            self._server.report.unexpected_acknowledgement(self, int.from_bytes(packet_id, "big"))
 
     # -- output and end -------------------------------------------------------------------------------------------
+
+    def deliver(self, topic: str, payload: bytes, qos: int) -> None:
+        """Send a PUBLISH with the next flush, which comes in this turn of the loop; it keeps the connection alive."""
+        self.pending.append(wire.publish(topic, payload, qos))
+        self.deadline = self._server.clock.monotonic() + self.limit
+        self._server.flush_soon(self)
 
     def flush(self) -> None:
         """Send what is pending, in one TLS record if it fits."""
@@ -282,6 +332,7 @@ class Connection(asyncio.BufferedProtocol):
         assert self.client_id is not None
         name, self._connect = self.client_id, None
         self._server.report.displaced(self, name)
+        self._server.edge.displaced(self.client)
         self.end(f"MultipleConnectionsException: Multiple connections detected for device {name}")
 
     def expire(self) -> None:
@@ -320,6 +371,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end_session(self, reason: str) -> None:
         assert self._session is not None
+        self._server.edge.disconnected(self.client)
         self._server.sessions.close(self._session, self)
         self._server.report.disconnected(self, str(self._session.client_id), reason)
         if self._connect is not None and self._connect.will is not None:

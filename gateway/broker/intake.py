@@ -30,6 +30,9 @@ class Sender(Protocol):
         """End the connection."""
 
 
+_Acknowledgement = tuple[Sender, bytes | None, Callable[[], None] | None]
+
+
 class Intake:
     """Collects the messages of one loop turn."""
 
@@ -46,13 +49,20 @@ class Intake:
         self._log = log
         self._next = store.next_sequence()
         self._messages: list[Message] = []
-        self._acknowledge: list[tuple[Sender, bytes | None]] = []
+        self._acknowledge: list[_Acknowledgement] = []
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
         self._moment = 0  # milliseconds since 1970 UTC at which this turn's messages count as enqueued
 
-    def accept(self, sender: Sender, packet_id: bytes | None, telemetry: Telemetry | None, body: bytes) -> None:
-        """Take a PUBLISH: store it unless it means nothing (None), then acknowledge it unless it is QoS 0 (None)."""
+    def accept(
+        self,
+        sender: Sender,
+        packet_id: bytes | None,
+        telemetry: Telemetry | None,
+        body: bytes,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Take a PUBLISH: store it if it is telemetry, acknowledge it unless it is QoS 0 (None), `then` answer it."""
         if not self._scheduled:
             self._scheduled = True
             self._moment = int(self._now() * 1000)
@@ -61,7 +71,7 @@ class Intake:
             device, module, properties, system = telemetry
             sequence = self._next + len(self._messages)
             self._messages.append(Message(sequence, device, module, self._moment, properties, system, body))
-        self._acknowledge.append((sender, packet_id))
+        self._acknowledge.append((sender, packet_id, then))
 
     def commit(self) -> None:
         """Store, acknowledge and forward what has been gathered."""
@@ -75,16 +85,19 @@ class Intake:
                 return
             self._next += len(messages)
         senders: dict[Sender, None] = {}
-        for sender, packet_id in acknowledge:
+        for sender, packet_id, then in acknowledge:
             if packet_id is not None:
                 sender.pending.append(b"\x40\x02" + packet_id)
                 senders[sender] = None
+            if then is not None:
+                senders[sender] = None
+                then()
         for sender in senders:
             sender.flush()
         if messages:
             self._forward(messages)
 
-    def _refuse(self, acknowledge: list[tuple[Sender, bytes | None]], error: StoreError) -> None:
+    def _refuse(self, acknowledge: list[_Acknowledgement], error: StoreError) -> None:
         self._log.error("%s", error.message)
-        for sender in dict.fromkeys(sender for sender, _ in acknowledge):
+        for sender in dict.fromkeys(sender for sender, *_ in acknowledge):
             sender.close(f"a message could not be stored: {error.message}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from gateway.broker.tls import PeerFacts, TlsFailedError
+from gateway.errors import StoreError
 from gateway.events import (
     ClientConnected,
     ClientDisconnected,
@@ -23,7 +24,7 @@ from gateway.events import (
 )
 from gateway.hub.auth import TokenFault
 from gateway.hub.connect import CertificateFault, Connect
-from gateway.hub.topics import is_known_subscription
+from gateway.hub.subscriptions import feature_of
 
 _JUDGED = {TokenFault: "token", CertificateFault: "certificate"}
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
@@ -109,11 +110,19 @@ class Report:
 
     def subscribed(self, party: Party, topic_filters: Iterable[str]) -> None:
         """Filters that nothing is ever delivered to are granted and named (SessionStateParser.cs)."""
-        unknown = [name for name in topic_filters if not is_known_subscription(name)]
+        unknown = [name for name in topic_filters if feature_of(name) is None]
         for name in unknown[:_FILTERS_TOLD]:
             self._log.info("Ignoring unknown subscription to topic %s for %s", name, party.client_id)
         if len(unknown) > _FILTERS_TOLD:
             self._log.info("Ignoring %d more of %s", len(unknown) - _FILTERS_TOLD, party.client_id)
+
+    def store_failed(self, error: StoreError) -> None:
+        """Something could not be stored."""
+        self._log.error("%s", error.message)
+
+    def unexpected_acknowledgement(self, party: Party, packet_id: int) -> None:
+        """A PUBACK for nothing that was sent; it is ignored (MqttAdapter.cs, AbortOnOutOfOrderPubAck is off)."""
+        self._log.warning("#%d was received while #1 was expected., %s, %s", packet_id, party.client_id, party.channel)
 
     def dropped(self, party: Party, topic: str, reason: str) -> None:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""

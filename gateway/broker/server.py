@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -21,7 +22,8 @@ from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.errors import PortError
 from gateway.hub.connect import Admission, Will
-from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_telemetry
+from gateway.hub.edge import EdgeHub
+from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_request, parse_telemetry
 
 _BACKLOG = 1_024
 _READ_SIZE = 65_536
@@ -46,6 +48,8 @@ class Server:
         admission: Admission,
         sessions: Sessions,
         intake: Intake,
+        edge: EdgeHub,
+        ticks: Sequence[Callable[[], None]],
         report: Report,
         clock: Clock,
         settings: Settings,
@@ -54,6 +58,8 @@ class Server:
         self.admission = admission
         self.sessions = sessions
         self.intake = intake
+        self.edge = edge
+        self._ticks = ticks
         self.report = report
         self.clock = clock
         self.settings = settings
@@ -64,6 +70,7 @@ class Server:
         self.read_buffer = memoryview(bytearray(_READ_SIZE))
         self._channels = count(1)
         self._telemetry: dict[bytes, Telemetry] = {}
+        self._to_flush: set[Connection] = set()
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
@@ -96,6 +103,7 @@ class Server:
         for connection in tuple(self.connections):
             connection.close("the gateway is stopping")
         self.intake.commit()
+        self.edge.settle()
         await _some_turns()
         for connection in tuple(self.closing):
             connection.abort()
@@ -106,10 +114,39 @@ class Server:
         return f"{next(self._channels):08x}"
 
     def sweep(self) -> None:
-        """End connections whose deadline has passed."""
+        """Let time take effect: on the hub, and on connections whose deadline has passed."""
+        for tick in self._ticks:
+            tick()
         now = self.clock.monotonic()
         for connection in [each for each in self.connections if each.deadline <= now]:
             connection.expire()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Send what is pending for a connection in this turn of the loop."""
+        if not self._to_flush:
+            self.loop.call_soon(self._flush)
+        self._to_flush.add(connection)
+
+    def _flush(self) -> None:
+        to_flush, self._to_flush = self._to_flush, set()
+        for connection in to_flush:
+            if connection.pending:
+                connection.flush()
+
+    def request(self, connection: Connection, raw_topic: bytes, body: bytes) -> Callable[[], None] | None:
+        """What answers a PUBLISH below $iothub/ once it is acknowledged; None for one that goes nowhere.
+
+        Raises MalformedPacketError for a topic the connection has to end for.
+        """
+        topic = wire.read_topic(raw_topic)
+        try:
+            request = parse_request(topic)
+        except TwinTopicError as wrong:
+            raise wire.MalformedPacketError(str(wrong)) from None
+        except TopicError as wrong:
+            self.report.dropped(connection, topic, str(wrong))
+            return None
+        return lambda: self.edge.requested(connection.client, request, body)
 
     def telemetry(self, connection: Connection, raw_topic: bytes, header: int) -> Telemetry | None:
         """What a PUBLISH to this topic is, ready to be stored; None when it goes nowhere, which has then been told.
@@ -131,8 +168,6 @@ class Server:
         topic = wire.read_topic(raw_topic)
         try:
             return parse_telemetry(topic)
-        except TwinTopicError as wrong:
-            raise wire.MalformedPacketError(str(wrong)) from None
         except TopicError as wrong:
             self.report.dropped(connection, topic, str(wrong))
             return None

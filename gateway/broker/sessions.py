@@ -18,10 +18,12 @@ from amqtt.events import BrokerEvents
 from amqtt.session import Session
 
 from gateway.hub.connect import Connect
+from gateway.store import Store
 
 _LAZY_QUEUES = ("retained_messages", "delivered_message_queue")
 _LAZY_TABLES = ("inflight_out", "inflight_in")
 _SUBSCRIPTIONS = "leafgate.subscriptions"
+_MOST_SUBSCRIPTIONS = 1_000  # a device needs five
 
 
 class Link(Protocol):
@@ -63,6 +65,7 @@ class LeafSession(Session):  # type: ignore[misc]  # amqtt is not typed for us
         for name in (*_LAZY_QUEUES, *_LAZY_TABLES):
             del self.__dict__[name]
         self.client_id = client_id
+        self.kept = False  # it has had subscriptions that outlive its connection, and is in the store
         self.attributes[_SUBSCRIPTIONS] = {}
 
     def _init_states(self) -> None:
@@ -90,9 +93,9 @@ class Handler:
 
     __slots__ = ("link", "session")
 
-    def __init__(self, session: LeafSession, link: Link) -> None:
+    def __init__(self, session: LeafSession, link: Link | None) -> None:
         self.session = session
-        self.link: Link | None = link
+        self.link = link
 
     async def stop(self) -> None:
         """End the connection; amqtt calls this when the broker shuts down or a session expires."""
@@ -104,13 +107,24 @@ class Handler:
 class Sessions:
     """The broker's tables as the front end uses them."""
 
-    def __init__(self, plugins: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, store: Store, plugins: Mapping[str, Any] | None = None) -> None:
+        self._store = store
         self._broker = Broker({"listeners": {"default": {"type": "external"}}, "plugins": dict(plugins or {})})
         self._firing: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
-        """Start the broker; it opens no socket."""
+        """Start the broker, which opens no socket, with the sessions of the store. Raises StoreError."""
         await self._broker.start()
+        for client_id, subscriptions in self._store.sessions().items():
+            self._restore(client_id, subscriptions)
+
+    def _restore(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        session = LeafSession(client_id)
+        session.clean_session = False
+        session.kept = True
+        self._broker._sessions[client_id] = (session, Handler(session, None))
+        for topic_filter, qos in subscriptions.items():
+            self._add(session, topic_filter, qos)
 
     async def stop(self) -> None:
         """Stop the broker; every session's connection is closed."""
@@ -124,7 +138,7 @@ class Sessions:
         table = self._broker._sessions
         session, handler = table.get(connect.client_id, (None, None))
         previous = handler.link if handler is not None else None
-        present = session is not None and not session.clean_session and not connect.clean_session
+        present = session is not None and session.kept and not connect.clean_session
         if not present:
             if session is not None:
                 self._drop(session)
@@ -145,24 +159,39 @@ class Sessions:
             return
         handler.link = None
         session.transitions.disconnect()
-        if session.clean_session:
+        if not session.kept:
             self._drop(session)
         self._fire(BrokerEvents.CLIENT_DISCONNECTED, client_id=session.client_id, client_session=session)
 
     def subscribe(self, session: LeafSession, topic_filter: str, qos: int) -> int:
-        """Grant a subscription: QoS 1 at most, and the same filter again replaces the first (MQTT 3.1.1, 3.8.4)."""
+        """Grant a subscription: QoS 1 at most, and the same filter again replaces the first (MQTT 3.1.1, 3.8.4).
+
+        The product grants without end; what goes beyond a session's bound is granted and forgotten.
+        """
         granted = min(qos, 1)
-        if session.subscriptions.get(topic_filter) != granted:
+        known = session.subscriptions.get(topic_filter)
+        if known is None and len(session.subscriptions) >= _MOST_SUBSCRIPTIONS:
+            return granted
+        if known != granted:
             self._remove(session, topic_filter)
-            self._broker._subscriptions.setdefault(topic_filter, []).append((session, granted))
-            session.attributes[_SUBSCRIPTIONS][topic_filter] = granted
+            self._add(session, topic_filter, granted)
         self._fire(BrokerEvents.CLIENT_SUBSCRIBED, client_id=session.client_id, topic=topic_filter, qos=granted)
         return granted
+
+    def keep(self, session: LeafSession) -> None:
+        """Store the subscriptions of a session that outlives its connection. Raises StoreError."""
+        if not session.clean_session:
+            session.kept = True
+            self._store.save_session(session.client_id, session.subscriptions)
 
     def unsubscribe(self, session: LeafSession, topic_filter: str) -> None:
         """Take a subscription back."""
         self._remove(session, topic_filter)
         self._fire(BrokerEvents.CLIENT_UNSUBSCRIBED, client_id=session.client_id, topic=topic_filter)
+
+    def _add(self, session: LeafSession, topic_filter: str, granted: int) -> None:
+        self._broker._subscriptions.setdefault(topic_filter, []).append((session, granted))
+        session.attributes[_SUBSCRIPTIONS][topic_filter] = granted
 
     def _remove(self, session: LeafSession, topic_filter: str) -> None:
         if session.attributes[_SUBSCRIPTIONS].pop(topic_filter, None) is None:
@@ -178,6 +207,9 @@ class Sessions:
         for topic_filter in tuple(session.subscriptions):
             self._remove(session, topic_filter)
         self._broker._sessions.pop(session.client_id, None)
+        if session.kept:
+            session.kept = False
+            self._store.drop_session(session.client_id)
 
     def _fire(self, event: Any, **facts: Any) -> None:
         plugins = self._broker.plugins_manager

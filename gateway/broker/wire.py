@@ -128,6 +128,17 @@ def connack(code: int, *, session_present: bool = False) -> bytes:
     return bytes((CONNACK << 4, 2, int(session_present and code == 0), code))
 
 
+def publish(topic: str, payload: bytes, qos: int) -> bytes:
+    """A PUBLISH from the hub: never retained, never a repeated one, and with packet id 1 always.
+
+    The product takes the id from a sequence number that Edge Hub never sets (Util.cs of
+    Azure/azure-iot-protocol-gateway). `topic` has at most 65,535 bytes.
+    """
+    name = topic.encode()
+    start = len(name).to_bytes(2, "big") + name + (b"\0\1" if qos else b"")
+    return bytes((PUBLISH << 4 | qos << 1,)) + encode_length(len(start) + len(payload)) + start + payload
+
+
 def suback(packet_id: bytes, granted: list[int]) -> bytes:
     """A SUBACK with the QoS granted for each filter."""
     return bytes((SUBACK << 4,)) + encode_length(2 + len(granted)) + packet_id + bytes(granted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -19,3 +20,12 @@ class Message(NamedTuple):
     properties: str
     system_properties: str
     body: bytes
+
+
+class InputMessage(NamedTuple):
+    """A message to a module's input: `properties` and `system_properties` (by their service names) as they are."""
+
+    input: str
+    body: bytes
+    properties: Mapping[str, str]
+    system_properties: Mapping[str, str]

@@ -37,14 +37,10 @@ SYSTEM_PROPERTIES = {
 }
 
 
-_KNOWN_SUBSCRIPTIONS = re.compile(
-    r".*messages/devicebound/#\Z"
-    r"|\$iothub/twin/res/#\Z"
-    r"|\$iothub/twin/PATCH/properties/desired/"
-    r"|\$iothub/methods/POST/"
-    r"|devices/[^/]+/modules/[^/]+/#\Z"
-)
-_TWIN_REQUEST = re.compile(r"\$iothub/twin/(?:GET|PATCH/properties/reported)/?\?(?:.*&)?\$rid=[^&]+")
+_TWIN = "$iothub/twin/"
+_TWIN_GET = "$iothub/twin/GET/"
+_TWIN_REPORTED = "$iothub/twin/PATCH/properties/reported/"
+_METHOD_RESPONSE = re.compile(r"\$iothub/methods/res/([^/]*)/\?\$rid=([^/]*)/?\Z")
 
 
 class TopicError(ValueError):
@@ -64,23 +60,73 @@ class Telemetry(NamedTuple):
     system_properties: str
 
 
+class TwinGet(NamedTuple):
+    """A device asks for its twin."""
+
+    request_id: str
+
+
+class ReportedPatch(NamedTuple):
+    """A device changes its reported properties; with an empty request id it wants no answer."""
+
+    request_id: str
+
+
+class MethodResponse(NamedTuple):
+    """A device answers a direct method; `status` as it was sent, which may be no number."""
+
+    request_id: str
+    status: str
+
+
+Request = TwinGet | ReportedPatch | MethodResponse
+
+
+def parse_request(topic: str) -> Request:
+    """Read a topic below `$iothub/`.
+
+    Raises TwinTopicError for what is no twin request there is, TopicError for anything else that means nothing.
+    Sources: TwinAddressHelper.cs and MessagingServiceClient.cs of Azure/iotedge.
+    """
+    if topic.startswith(_TWIN_GET):
+        request_id = _request_id(topic, len(_TWIN_GET))
+        if not request_id:
+            raise TwinTopicError("Correlation id is missing or empty.")
+        return TwinGet(request_id)
+    if topic.startswith(_TWIN_REPORTED):
+        return ReportedPatch(_request_id(topic, len(_TWIN_REPORTED)))
+    if topic.startswith(_TWIN):
+        raise TwinTopicError("Failed to parse operation from message address.")
+    if match := _METHOD_RESPONSE.search(topic):
+        return MethodResponse(match[2], match[1])
+    raise _no_match(topic)
+
+
+def _request_id(topic: str, start: int) -> str:
+    """The value of `$rid` in the property bag that follows; empty when there is none."""
+    if start == len(topic):
+        return ""
+    if topic[start] != "?":
+        raise TwinTopicError(f"Further resource specialization is not supported: `{topic[start:]}`.")
+    values: dict[str, str] = {}
+    for pair in topic[start + 1 :].split("&"):
+        name, _, value = pair.partition("=")
+        if name in values:
+            raise TwinTopicError(f"{name} is given twice.")
+        values[name] = value
+    return values.get("$rid", "")
+
+
 def parse_telemetry(topic: str) -> Telemetry:
     """Read `devices/{d}[/modules/{m}]/messages/events/{property bag}`; raises TopicError with what is wrong."""
     if match := _MODULE_EVENTS.search(topic):
         device_id, module_id, bag = match.groups()
     elif match := _DEVICE_EVENTS.search(topic):
         (device_id, bag), module_id = match.groups(), None
-    elif topic.startswith("$iothub/twin/") and not _TWIN_REQUEST.match(topic):
-        raise TwinTopicError(f"{topic} is no twin request")
     else:
-        raise TopicError(f"Message address {topic} does not match any topic.")
+        raise _no_match(topic)
     properties, system = parse_property_bag(bag or "")
     return Telemetry(device_id, module_id, _json(properties), _json(system))
-
-
-def is_known_subscription(topic_filter: str) -> bool:
-    """Whether the product delivers anything to this filter; others are granted all the same, and logged."""
-    return _KNOWN_SUBSCRIPTIONS.match(topic_filter) is not None
 
 
 def parse_property_bag(bag: str) -> tuple[dict[str, str | None], dict[str, str]]:
@@ -99,6 +145,10 @@ def parse_property_bag(bag: str) -> tuple[dict[str, str | None], dict[str, str]]
         else:
             properties[name] = value
     return properties, system
+
+
+def _no_match(topic: str) -> TopicError:
+    return TopicError(f"Message address {topic} does not match any topic.")
 
 
 def _pair(pair: str) -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -22,9 +22,10 @@ import msgpack
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2  # 1 had no sessions
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batch (last INTEGER PRIMARY KEY, messages BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS session (client_id TEXT PRIMARY KEY, subscriptions BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (through INTEGER NOT NULL);
 INSERT INTO forgotten SELECT 0 WHERE NOT EXISTS (SELECT * FROM forgotten);
 """
@@ -105,6 +106,26 @@ class SqliteStore:
         with self._transaction("messages cannot be deleted"):
             self._database.execute("DELETE FROM batch WHERE last <= ?", (through,))
             self._database.execute("UPDATE forgotten SET through = ?", (through,))
+
+    def save_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
+        """One row; see Store."""
+        with self._transaction("a session cannot be stored"):
+            self._database.execute(
+                "INSERT OR REPLACE INTO session VALUES (?, ?)", (client_id, msgpack.packb(subscriptions))
+            )
+
+    def drop_session(self, client_id: str) -> None:
+        """Delete; see Store."""
+        with self._transaction("a session cannot be deleted"):
+            self._database.execute("DELETE FROM session WHERE client_id = ?", (client_id,))
+
+    def sessions(self) -> dict[str, dict[str, int]]:
+        """Read; see Store."""
+        try:
+            rows = self._database.execute("SELECT client_id, subscriptions FROM session")
+            return {client_id: msgpack.unpackb(packed) for client_id, packed in rows}
+        except (sqlite3.Error, ValueError, TypeError) as wrong:
+            raise _unusable(self.path, wrong) from None
 
     def close(self) -> None:
         """Stop the checkpoints, fold the log into the file and close it."""

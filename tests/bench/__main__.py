@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measures the promises about speed and memory and prints them beside mosquitto's figures.
+"""`python -m tests.bench`: measures the promises about speed and memory and prints them beside a peer's figures.
 
 It measures and does not judge: the exit code is 0 unless the bench itself fails. docs/bench.md says what is compared.
 """
@@ -28,7 +28,7 @@ def main():
         scale = Scale(repeats=min(options.repeats, 3), connections=60, messages=4_000, idle=100)
     names = _possible(options.rows)
     _say(_environment(scale))
-    _say(_LINE.format("row", "leafgate", "mosquitto", "unit", "ratio", "target", ""))
+    _say(_LINE.format("row", "leafgate", "peer", "unit", "ratio", "target", ""))
     results = []
     try:
         for name in names:

@@ -26,6 +26,7 @@ class Device:
     """A device with its CONNECT and its PUBLISH packets, ready to be sent."""
 
     def __init__(self, device_id, connection_string, body_size=200):
+        self.id = device_id
         fields = dict(part.split("=", 1) for part in connection_string.split(";"))
         hub = fields["HostName"]
         token = packets.sas(f"{hub}/devices/{device_id}", fields["SharedAccessKey"], int(time.time()) + 86_400)
@@ -206,6 +207,92 @@ def publish(leaves, window, messages):
                 leaf.fill(window, share)
                 left -= leaf.acknowledged == share and leaf.sent == share and _done(selector, leaf)
     return share * len(leaves)
+
+
+def ask_for_twins(leaves, requests):
+    """Ask for `requests` twins in all, each leaf one at a time: PUBACK and the answer make one request."""
+    share = requests // len(leaves)
+    ask = packets.publish("$iothub/twin/GET/?$rid=1", b" ", packet_id=1)
+    answered = packets.puback(1)
+
+    def take(leaf, packet):
+        if packet == answered:
+            return False
+        if not packet[4:].startswith(b"$iothub/twin/res/200/?$rid=1"):
+            raise LoadError(f"a twin request was answered {packet[:40]!r}")
+        if leaf.sent < share:
+            leaf.sent += 1
+            leaf.send(ask)
+        return True
+
+    for leaf in leaves:
+        leaf.sent = 1
+        leaf.send(ask)
+    return _serve(leaves, share, take)
+
+
+def answer_methods(leaves, calls):
+    """Answer `calls` direct methods in all."""
+
+    def take(leaf, packet):
+        start = 2 + (packet[1] > 127)
+        topic = packet[start + 2 : start + 2 + int.from_bytes(packet[start : start + 2], "big")].decode()
+        request_id = topic.rpartition("=")[2]
+        leaf.send(packets.publish(f"$iothub/methods/res/200/?$rid={request_id}", b"{}", qos=0))
+        return True
+
+    return _serve(leaves, calls // len(leaves), take)
+
+
+def take_commands(leaves, commands):
+    """Acknowledge `commands` cloud-to-device messages in all."""
+
+    def take(leaf, packet):
+        leaf.send(packets.puback(1))
+        return True
+
+    return _serve(leaves, commands // len(leaves), take)
+
+
+def subscribe(leaves, topic_filter, qos):
+    """Subscribe every leaf; `{id}` in the filter becomes its device id."""
+    for leaf in leaves:
+        leaf.send(packets.subscribe((topic_filter.replace("{id}", leaf.device.id), qos)))
+    return _serve(leaves, 1, lambda leaf, packet: packet[0] == 0x90)
+
+
+def _serve(leaves, share, take):
+    """Give every packet to `take(leaf, packet)` until it has counted `share` for each leaf."""
+    counts = dict.fromkeys(leaves, 0)
+    rests = dict.fromkeys(leaves, b"")
+    with selectors.DefaultSelector() as selector:
+        for leaf in leaves:
+            selector.register(leaf, selectors.EVENT_READ, leaf)
+        while selector.get_map():
+            for key, _ in _ready(selector):
+                leaf = key.data
+                rests[leaf] = _packets(rests[leaf] + leaf.receive(), found := [])
+                _must_be_open(leaf)
+                counts[leaf] += sum(take(leaf, packet) for packet in found)
+                if counts[leaf] >= share:
+                    selector.unregister(leaf)
+    return share * len(leaves)
+
+
+def _packets(data, found):
+    """Append the whole packets in `data` to `found`; returns the rest."""
+    position = 0
+    while len(data) - position >= 2:
+        length, start = data[position + 1], position + 2
+        if length > 127:
+            if len(data) - position < 3:
+                break
+            length, start = length & 127 | data[position + 2] << 7, position + 3
+        if start + length > len(data):
+            break
+        found.append(data[position : start + length])
+        position = start + length
+    return data[position:]
 
 
 def _done(selector, leaf):

@@ -100,6 +100,47 @@ def window1(scale, folder):
     return Result("window1", "us CPU", 2.0, *_publishing(scale, folder, publishers=50, window=1))
 
 
+def twin(scale, folder):
+    """50 devices that ask for their twins, one request at a time, beside a stored message under the same conditions."""
+
+    def begin(server, leaves):
+        return lambda count: load.ask_for_twins(leaves, count)
+
+    return Result("twin", "us CPU", 3.0, *_beside_publish(scale, folder, "$iothub/twin/res/#", 0, begin))
+
+
+def method(scale, folder):
+    """50 devices that answer direct methods, one call at a time each: CPU per round trip, the caller's included."""
+
+    def begin(server, leaves):
+        def work(count):
+            server.order("methods", count)
+            load.answer_methods(leaves, count)
+            server.finished()
+            return count
+
+        return work
+
+    return Result("method", "us CPU", 3.0, *_beside_publish(scale, folder, "$iothub/methods/POST/#", 0, begin))
+
+
+def c2d(scale, folder):
+    """50 devices that take cloud-to-device messages and acknowledge them: CPU per message, the sender's included."""
+
+    def begin(server, leaves):
+        def work(count):
+            server.order("commands", count)
+            load.take_commands(leaves, count)
+            server.finished()
+            return count
+
+        return work
+
+    return Result(
+        "c2d", "us CPU", 3.0, *_beside_publish(scale, folder, "devices/{id}/messages/devicebound/#", 1, begin)
+    )
+
+
 def idle(scale, folder):
     """Resident memory of a connected client that does nothing, in a fresh process."""
     chain = Authority(key="ec").chain()
@@ -150,6 +191,9 @@ ROWS = {
     "window20": window20,
     "window20-one": window20_one,
     "window1": window1,
+    "twin": twin,
+    "method": method,
+    "c2d": c2d,
     "idle": idle,
     "chain": chain,
     "up": up,
@@ -166,6 +210,27 @@ def _publishing(scale, folder, *, publishers, window):
         return lambda part: load.publish(leaves, window, int(scale.messages * part))
 
     return _paired(scale, folder, publishers, begin, 1e6, stored=True)
+
+
+def _beside_publish(scale, folder, topic_filter, qos, begin):
+    """The pairs of a row beside a stored message of the same server, one at a time per connection."""
+    made = Authority(key="ec").chain()
+    kind = Leafgate(made, folder, 50)
+    samples, peer = [], []
+    count = scale.messages // 4 // 50 * 50
+    with kind.running() as server:
+        leaves = load.connect_all(server.port, load.context(made.trust_pem), _devices(kind))
+        load.subscribe(leaves, topic_filter, qos)
+        work = begin(server, leaves)
+        turns = [(work, samples), (lambda number: load.publish(leaves, 1, number), peer)]
+        for each, _ in turns:
+            each(count // 5 // 50 * 50)
+        for repeat in range(scale.repeats):
+            for each, kept in turns if repeat % 2 else turns[::-1]:
+                start = server.cpu()
+                done = each(count)
+                kept.append(1e6 * (server.cpu() - start) / done)
+    return samples, peer
 
 
 def _paired(scale, folder, device_count, begin, factor, *, stored):

@@ -1,7 +1,9 @@
 """The gateway under test, in a process of its own: `python -m tests.bench.server FOLDER DEVICES`.
 
 FOLDER holds a chain as certs.layout saves it and becomes the gateway's state, so that messages are stored in SQLite.
-Prints one JSON line when ready; when its standard input ends it stops and prints how many messages arrived upstream.
+Prints one JSON line when ready. A line `methods N` or `commands N` on its standard input makes it call N direct methods
+(one at a time per device) or send N cloud-to-device messages (20 at a time), and print a line when all are done. When
+standard input ends it stops and prints how many messages arrived upstream.
 """
 
 import asyncio
@@ -19,9 +21,34 @@ async def serve(folder, count):
     async with gateway:
         devices = {name: gateway.connection_string(name) for name in (f"dev{number}" for number in range(count))}
         tell({"port": gateway.mqtt_port, "devices": devices})
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+            kind, number = line.split()
+            share = int(number) // len(devices)
+            await asyncio.gather(*(_WORK[kind](gateway, device, share) for device in devices))
+            tell({"done": share * len(devices)})
         inbox = gateway.upstream.inbox
         tell({"delivered": len(inbox) + inbox.forgotten})
+
+
+async def call_methods(gateway, device, count):
+    """Call a device's method again and again."""
+    for _ in range(count):
+        result = await gateway.invoke_method(device, "ping", {"n": 1})
+        if result.status != 200:
+            raise RuntimeError(f"{device} answered {result}")
+
+
+async def send_commands(gateway, device, count):
+    """Send a device messages, a new one for each that it has acknowledged."""
+    commands, sent = gateway.upstream.commands, 0
+    while sent < count or commands.depth(device):
+        while sent < count and commands.depth(device) < 20:
+            commands.send(device, b'{"temperature":21.5}', {"unit": "C"})
+            sent += 1
+        await asyncio.sleep(0.001)
+
+
+_WORK = {"methods": call_methods, "commands": send_commands}
 
 
 def tell(facts):

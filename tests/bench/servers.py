@@ -38,6 +38,16 @@ class Server:
     process: Any
     port: int
 
+    def order(self, kind, count):
+        """Let leafgate begin work of its own (`methods`, `commands`)."""
+        self.process.stdin.write(f"{kind} {count}\n")
+        self.process.stdin.flush()
+
+    def finished(self):
+        """Wait until that work is done."""
+        if "done" not in json.loads(self.process.stdout.readline() or "{}"):
+            raise LoadError("leafgate did not finish")
+
     def cpu(self):
         """Seconds of CPU of the whole process so far, all its threads, user and system (clock_getcpuclockid(3))."""
         clock = ctypes.c_int()

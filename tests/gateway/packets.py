@@ -78,3 +78,16 @@ def sas(resource, key, expiry):
     digest = hmac.new(base64.b64decode(key), f"{escaped}\n{until}".encode(), hashlib.sha256).digest()
     signature = quote(base64.b64encode(digest).decode(), safe="")
     return f"SharedAccessSignature sr={escaped}&sig={signature}&se={until}"
+
+
+def read_publish(packet):
+    """Topic, QoS and body of a PUBLISH; one with QoS 1 has packet id 1, and neither is retained or a repeated one."""
+    assert packet[0] & 0xF9 == 0x30, packet
+    start = next(index for index in range(1, 5) if packet[index] < 128) + 1
+    length = int.from_bytes(packet[start : start + 2], "big")
+    body = start + 2 + length
+    qos = packet[0] >> 1 & 3
+    if qos:
+        assert packet[body : body + 2] == b"\0\1"
+        body += 2
+    return packet[start + 2 : start + 2 + length].decode(), qos, packet[body:]

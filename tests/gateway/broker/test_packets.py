@@ -59,9 +59,9 @@ async def reason_of(hub, client):
         (p.packet(0x82, b"\0\1"), "without a topic filter"),
         (p.packet(0xA2, b"\0\1"), "without a topic filter"),
         (p.packet(0xA0, b"\0\1\0\1a"), "flags of a subscription"),
-        (p.publish("$iothub/twin/GET/"), "is no twin request"),
-        (p.publish("$iothub/twin/GET/sub/?$rid=1"), "is no twin request"),
-        (p.publish("$iothub/twin/PATCH/properties/desired/?$rid=1", qos=0), "is no twin request"),
+        (p.publish("$iothub/twin/GET/"), "Correlation id is missing"),
+        (p.publish("$iothub/twin/GET/sub/?$rid=1"), "not supported: `sub/"),
+        (p.publish("$iothub/twin/PATCH/properties/desired/?$rid=1", qos=0), "Failed to parse"),
     ],
 )
 async def test_malformed_packet_ends_the_connection(hub, packet, why):
@@ -179,8 +179,8 @@ async def test_flags_of_publish_become_properties(hub, flags, properties):
         (TOPIC + "a=%zz", "the property bag has a broken %-escape in 'a=%zz'"),
         (TOPIC + "a=b=c", "the property bag has a stray '=' or '&' near 'a=b=c'"),
         (TOPIC + "$.ct=application/json", "does not match any topic."),
-        ("$iothub/twin/GET/?$rid=1", "does not match any topic."),
-        ("$iothub/methods/res/200/?$rid=1", "does not match any topic."),
+        ("$iothub/twins/GET/?$rid=1", "does not match any topic."),
+        ("$iothub/methods/res/200/1", "does not match any topic."),
         ("$SYS/x", "does not match any topic."),
     ],
 )

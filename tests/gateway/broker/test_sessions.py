@@ -7,7 +7,9 @@ import pytest
 
 from certs import Authority
 from gateway import Device
+from gateway.errors import StoreError
 from gateway.events import ClientConnected, ClientDisconnected, ConnectionRefused, MessageDropped
+from gateway.store.memory import MemoryStore
 from tests.gateway import packets as p
 from tests.gateway.client import tls_context
 
@@ -222,6 +224,8 @@ async def test_module_by_certificate_is_refused(hub, inside, showing, identity):
 async def test_newcomer_with_the_same_client_id_takes_over(hub, clean):
     """The newcomer gets CONNACK 0, then the old socket closes; the old will is not sent."""
     old = await hub.join(clean=clean, will=("devices/press/messages/events/", b"gone"))
+    old.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await old.packet()
     new = await hub.join(clean=clean, present=not clean)
     await old.eof()
     kinds = [(type(one).__name__, one.peer) for one in hub.events]
@@ -310,6 +314,68 @@ async def test_session_is_kept_without_clean_session(hub, how):
     await hub.join(clean=False, present=False)
 
 
+async def test_session_without_a_subscription_is_not_kept(hub):
+    """The product stores a session when its subscriptions change, and knows nothing of it before."""
+    await leave(hub, await hub.join(clean=False))
+    second = await hub.join(clean=False, present=False)
+    second.send(p.subscribe(("a", 0)), p.unsubscribe("a"))
+    await second.packets(2)
+    await leave(hub, second)
+    await hub.join(clean=False, present=True)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_session_survives_a_restart_of_the_gateway(start, tmp_path, clean):
+    """Its subscriptions are kept in the store unless it is a clean one, and wiped by a clean one."""
+    hub = await start(state=tmp_path)
+    first = await hub.join(clean=clean)
+    first.send(p.subscribe(("$iothub/twin/res/#", 1), ("a/b", 0)), p.unsubscribe("a/b"))
+    await first.packets(2)
+    await hub.gateway.stop()
+    again = await start(state=tmp_path)
+    assert {name: dict(session.subscriptions) for name, (session, _) in table(again).items()} == (
+        {} if clean else {"press": {"$iothub/twin/res/#": 1}}
+    )
+    second = await again.join(clean=False, present=not clean)
+    await leave(again, second)
+    await leave(again, await again.join(clean=True))
+    await again.gateway.stop()
+    assert dict(table(await start(state=tmp_path))) == {}
+
+
+async def test_session_survives_a_restart_in_memory(hub):
+    """Also without a state folder, as long as the gateway object lives."""
+    first = await hub.join(clean=False)
+    first.send(p.subscribe(("$iothub/twin/res/#", 1)))
+    await first.packet()
+    await hub.gateway.stop()
+    await hub.gateway.start()
+    await hub.join(clean=False, present=True)
+
+
+async def test_subscription_that_cannot_be_stored_is_not_granted(hub, monkeypatch):
+    """The store comes first, then SUBACK: with a full disk the connection ends."""
+
+    def full(self, client_id, subscriptions):
+        raise StoreError("a session cannot be stored: disk full")
+
+    monkeypatch.setattr(MemoryStore, "save_session", full)
+    client = await hub.join(clean=False)
+    client.send(p.subscribe(("a", 1)))
+    await client.eof()
+    assert "disk full" in (await hub.event(ClientDisconnected)).reason
+    assert "[ERR] - a session cannot be stored: disk full" in hub.log.getvalue()
+
+
+async def test_subscriptions_of_one_session_are_bounded(hub):
+    """A client that subscribes to more than a thousand filters is granted all, and a thousand are kept."""
+    client = await hub.join(clean=False)
+    for first in range(0, 1_200, 100):
+        client.send(p.subscribe(*((f"topic/{number}", 1) for number in range(first, first + 100))))
+        assert (await client.packet())[-100:] == b"\1" * 100
+    assert len(table(hub)["press"][0].subscriptions) == 1_000
+
+
 async def test_clean_session_is_not_present_for_a_successor_while_it_lives(hub):
     """A persistent session that takes over a clean one starts empty."""
     first = await hub.join(clean=True)
@@ -323,7 +389,10 @@ async def test_clean_session_is_not_present_for_a_successor_while_it_lives(hub):
 
 async def test_session_present_is_never_said_with_a_refusal(hub):
     """A device with a kept session that shows a bad token gets 20 02 00 05, and its session stays."""
-    await leave(hub, await hub.join(clean=False))
+    first = await hub.join(clean=False)
+    first.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await first.packet()
+    await leave(hub, first)
     answer, _ = await refusal(hub, p.connect(password=b"bad", clean=False))
     assert answer == b"\x20\2\0\5"
     await hub.join(clean=False, present=True)

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from gateway.hub.topics import TopicError, TwinTopicError, is_known_subscription, parse_property_bag, parse_telemetry
+from gateway.hub.topics import (
+    MethodResponse,
+    ReportedPatch,
+    TopicError,
+    TwinGet,
+    TwinTopicError,
+    parse_property_bag,
+    parse_request,
+    parse_telemetry,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,20 +60,55 @@ def test_topic_that_means_nothing_is_an_error(topic):
 
 
 @pytest.mark.parametrize(
-    "topic",
+    ("topic", "request_"),
     [
-        "$iothub/twin/GET/",
-        "$iothub/twin/GET/?$rid=",
-        "$iothub/twin/GET/more/?$rid=1",
-        "$iothub/twin/PATCH/properties/desired/?$rid=1",
-        "$iothub/twin/",
-        "$iothub/twin/POST/?$rid=1",
+        ("$iothub/twin/GET/?$rid=1", TwinGet("1")),
+        ("$iothub/twin/GET/?$rid=1&$version=2", TwinGet("1")),
+        ("$iothub/twin/GET/?a&$rid=1", TwinGet("1")),
+        ("$iothub/twin/PATCH/properties/reported/?$rid=1", ReportedPatch("1")),
+        ("$iothub/twin/PATCH/properties/reported/?$rid=1&$version=2", ReportedPatch("1")),
+        ("$iothub/twin/PATCH/properties/reported/?$rid=", ReportedPatch("")),
+        ("$iothub/twin/PATCH/properties/reported/", ReportedPatch("")),
+        ("$iothub/methods/res/200/?$rid=ab-1", MethodResponse("ab-1", "200")),
+        ("$iothub/methods/res/200/?$rid=ab-1/", MethodResponse("ab-1", "200")),
+        ("$iothub/methods/res//?$rid=1", MethodResponse("1", "")),
+        ("$iothub/methods/res/many/?$rid=1", MethodResponse("1", "many")),
     ],
 )
-def test_malformed_twin_topic_is_told_apart(topic):
+def test_request_is_read(topic, request_):
+    """Twin requests and method answers; a change of reported properties needs no request id."""
+    assert parse_request(topic) == request_
+
+
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("$iothub/twin/GET/", "Correlation id is missing"),
+        ("$iothub/twin/GET/?$rid=", "Correlation id is missing"),
+        ("$iothub/twin/GET/?", "Correlation id is missing"),
+        ("$iothub/twin/GET/?$RID=1", "Correlation id is missing"),
+        ("$iothub/twin/GET/more/?$rid=1", "not supported: `more/"),
+        ("$iothub/twin/PATCH/properties/reported/more", "not supported: `more`"),
+        ("$iothub/twin/GET/?$rid=1&$rid=2", "twice"),
+        ("$iothub/twin/GET", "Failed to parse"),
+        ("$iothub/twin/PATCH/properties/desired/?$rid=1", "Failed to parse"),
+        ("$iothub/twin/", "Failed to parse"),
+        ("$iothub/twin/POST/?$rid=1", "Failed to parse"),
+    ],
+)
+def test_malformed_twin_topic_is_told_apart(topic, why):
     """Below $iothub/twin/ a malformed request ends the connection, so it is another error."""
-    with pytest.raises(TwinTopicError):
-        parse_telemetry(topic)
+    with pytest.raises(TwinTopicError, match=why):
+        parse_request(topic)
+
+
+@pytest.mark.parametrize(
+    "topic", ["$iothub/", "$iothub/twin", "$iothub/methods/res/200/", "$iothub/methods/POST/x/?$rid=1", "$iothub/x"]
+)
+def test_other_topic_of_the_service_means_nothing(topic):
+    """It is acknowledged and dropped like any other."""
+    with pytest.raises(TopicError, match="does not match any topic"):
+        parse_request(topic)
 
 
 @pytest.mark.parametrize(
@@ -111,24 +155,3 @@ def test_properties_are_stored_as_compact_json():
     telemetry = parse_telemetry('devices/d/messages/events/a%22=%0A€&n&$.mid="')
     assert json.loads(telemetry.properties) == {'a"': "\n€", "n": None}
     assert telemetry.system_properties == '{"message-id":"\\""}'
-
-
-@pytest.mark.parametrize(
-    ("topic_filter", "known"),
-    [
-        ("devices/press/messages/devicebound/#", True),
-        ("messages/devicebound/#", True),
-        ("$iothub/twin/res/#", True),
-        ("$iothub/twin/PATCH/properties/desired/#", True),
-        ("$iothub/methods/POST/#", True),
-        ("devices/press/modules/filter/#", True),
-        ("devices/press/messages/devicebound/", False),
-        ("$iothub/twin/res/+", False),
-        ("$iothub/twin/GET/#", False),
-        ("devices/press/#", False),
-        ("#", False),
-    ],
-)
-def test_subscription_is_known_or_not(topic_filter, known):
-    """Filters that something is ever delivered to."""
-    assert is_known_subscription(topic_filter) is known

@@ -36,6 +36,19 @@ def test_store_gives_back_what_was_written(store):
     assert isinstance(store.read(0, 1)[0], Message)
 
 
+def test_store_keeps_sessions(store):
+    """Saved, saved again, dropped; what comes back is a copy."""
+    store.save_session("press", {"a": 1, "b/#": 0})
+    store.save_session("mill/m", {})
+    store.save_session("press", {"c": 1})
+    found = store.sessions()
+    assert found == {"press": {"c": 1}, "mill/m": {}}
+    found["press"]["x"] = 1
+    store.drop_session("mill/m")
+    store.drop_session("nobody")
+    assert store.sessions() == {"press": {"c": 1}}
+
+
 def test_store_reads_in_pieces(store):
     """`after` and `limit` page through."""
     store.write(messages(*range(1, 8)))
@@ -213,10 +226,10 @@ def test_sqlite_refuses_a_newer_schema(tmp_path):
     path = tmp_path / "messages.db"
     SqliteStore(path).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version=2")
+    database.execute("PRAGMA user_version=3")
     database.close()
     message = refusal(path)
-    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 2)"
+    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 3)"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,21 @@ def test_sqlite_refuses_what_is_no_database(tmp_path, content):
     assert refusal(path).startswith(f"cannot use the message store {path}: ")
 
 
+def test_sqlite_file_of_the_first_schema_gets_sessions(tmp_path):
+    """A file written before sessions were stored keeps its messages and takes sessions from now on."""
+    path = tmp_path / "messages.db"
+    store = SqliteStore(path)
+    store.write(messages(1, 2))
+    store.close()
+    database = sqlite3.connect(path)
+    database.executescript("DROP TABLE session; PRAGMA user_version=1")
+    database.close()
+    store = SqliteStore(path)
+    store.save_session("press", {"a": 1})
+    assert ([one.sequence for one in store.read(0, 10)], store.sessions()) == ([1, 2], {"press": {"a": 1}})
+    store.close()
+
+
 def test_sqlite_with_a_damaged_page_is_a_store_error(tmp_path):
     """Damage behind a good header is found when reading, as StoreError."""
     path = tmp_path / "messages.db"
@@ -236,7 +264,7 @@ def test_sqlite_with_a_damaged_page_is_a_store_error(tmp_path):
     store.write(messages(*range(1, 100), size=1000))
     store.close()
     raw = bytearray(path.read_bytes())
-    raw[3 * 4096 : 8 * 4096] = b"\xff" * (5 * 4096)
+    raw[5 * 4096 : 10 * 4096] = b"\xff" * (5 * 4096)
     path.write_bytes(raw)
     store = SqliteStore(path)
     with pytest.raises(StoreError, match="malformed"):

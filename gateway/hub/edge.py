@@ -1,0 +1,128 @@
+"""The Edge Hub proper: what happens between connected clients and the cloud, except for telemetry.
+
+Rule: this is the only door to the hub's parts; connections and the cloud both come through it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.config import Settings
+from gateway.hub.clients import Client, Clients, Done
+from gateway.hub.cloud import Cloud
+from gateway.hub.commands import CommandReceiver
+from gateway.hub.inputs import InputSender
+from gateway.hub.messages import InputMessage
+from gateway.hub.methods import Answer, MethodCall, MethodHandler
+from gateway.hub.subscriptions import Feature, feature_of
+from gateway.hub.topics import ReportedPatch, Request, TwinGet
+from gateway.hub.twin_manager import TwinManager
+
+
+class EdgeHub:
+    """Twins, methods, cloud-to-device messages and module inputs of the clients of one gateway."""
+
+    def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger) -> None:
+        self.clients = Clients(settings.max_connected_clients, log)
+        self._twins = TwinManager(cloud, self.clients, clock, settings, log)
+        self._methods = MethodHandler(self.clients, clock, log)
+        self._commands = CommandReceiver(cloud, self.clients, log)
+        self._inputs = InputSender(self.clients, clock, settings.message_ack_timeout, log)
+
+    # -- what connections tell ----------------------------------------------------------------------------------------
+
+    def connected(self, client: Client) -> None:
+        """A client is connected; its session may have brought subscriptions along."""
+        if self.clients.bind(client):
+            self._methods.subscribed(client)
+            self._commands.receive(client)
+
+    def displaced(self, client: Client) -> None:
+        """The hub closes a client's connection itself."""
+        self._methods.closed(client)
+
+    def disconnected(self, client: Client) -> None:
+        """A client's connection is over."""
+        self.clients.remove(client)
+        client.bound = False
+        client.gone()
+        self._inputs.gone(client)
+        self._commands.gone(client)
+
+    def subscribed(self, client: Client, topic_filter: str) -> None:
+        """A client has subscribed."""
+        feature = feature_of(topic_filter)
+        if feature is None:
+            return
+        client.features.add(feature)
+        if not client.bound:
+            return
+        if feature is Feature.METHODS:
+            self._methods.subscribed(client)
+        elif feature is Feature.C2D:
+            self._commands.receive(client)
+
+    def unsubscribed(self, client: Client, topic_filter: str) -> None:
+        """A client has taken a subscription back."""
+        feature = feature_of(topic_filter)
+        if feature is None or any(feature_of(kept) is feature for kept in client.filters):
+            return
+        client.features.discard(feature)
+        if feature is Feature.C2D:
+            self._commands.stop(client)
+
+    def requested(self, client: Client, request: Request, body: bytes) -> None:
+        """A client has published a request or an answer; one that cannot be reached gets none."""
+        if not client.bound:
+            return
+        if isinstance(request, TwinGet):
+            self._twins.get(client, request.request_id)
+        elif isinstance(request, ReportedPatch):
+            self._twins.report(client, request.request_id, body)
+        else:
+            self._methods.respond(client, request, body)
+
+    def readable(self, client: Client) -> None:
+        """A client reads again."""
+        if client.bound:
+            self._twins.catch_up(client)
+            self._commands.receive(client)
+
+    # -- what the cloud tells -----------------------------------------------------------------------------------------
+
+    def desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
+        """Desired properties have changed; see TwinManager."""
+        self._twins.desired_changed(client_id, patch, version)
+
+    def command_available(self, device_id: str) -> None:
+        """A cloud-to-device message waits."""
+        self._commands.available(device_id)
+
+    def invoke(self, call: MethodCall, answer: Answer) -> None:
+        """Call a direct method; see MethodHandler."""
+        self._methods.invoke(call, answer)
+
+    def send_to_input(self, module: str, message: InputMessage, done: Done) -> None:
+        """Send to an input of `device/module`; see InputSender."""
+        self._inputs.send(module, message, done)
+
+    def online(self) -> None:
+        """The cloud can be reached again."""
+        self._twins.online()
+        for client in self.clients:
+            self._commands.receive(client)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Let time take effect; called every second, and whenever the clock is set."""
+        self._twins.tick()
+        self._methods.tick()
+        self._inputs.tick()
+
+    def settle(self) -> None:
+        """The gateway stops: what has not gone up goes now."""
+        self._twins.settle()

@@ -1,0 +1,199 @@
+"""Twins as the Edge Hub keeps them for its clients.
+
+Rules: a twin GET is answered 200 always: from the cloud, else from what was seen last, else with an empty twin. A
+change of reported properties is answered at once, from here, and goes up later. A desired change that does not follow
+on what is known here makes the hub read the whole twin and send the difference.
+Sources: StoringTwinManager.cs, ReportedPropertiesStore.cs and DeviceMessageHandler.cs of Azure/iotedge. With `strict`
+it answers as IoT Hub does: the change goes up first, the answer has its `$version`, and errors have a body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.config import Settings
+from gateway.hub.clients import Client, Clients, Sent
+from gateway.hub.cloud import Cloud, TwinState
+from gateway.hub.delivery import desired_topic, twin_response_topic
+from gateway.hub.subscriptions import Feature
+from gateway.hub.twin import TwinError, compact, diff, merge, read_patch, strict_error_body, validate_reported
+
+_NOTHING_YET = TwinState({}, 0, {}, 0, b'{"desired":{},"reported":{}}')
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What the hub knows of one twin, and the reported changes that have not gone up."""
+
+    state: TwinState = _NOTHING_YET
+    synced_at: float = 0.0
+    unsent: dict[str, Any] = field(default_factory=dict)
+
+
+class TwinManager:
+    """Answers twin requests and passes desired changes on."""
+
+    def __init__(self, cloud: Cloud, clients: Clients, clock: Clock, settings: Settings, log: logging.Logger) -> None:
+        self._cloud = cloud
+        self._clients = clients
+        self._clock = clock
+        self._settings = settings
+        self._log = log
+        self._stored: dict[str, _Stored] = {}
+        self._to_sync: set[str] = set()
+        self._next_sync = 0.0
+
+    # -- requests of clients ------------------------------------------------------------------------------------------
+
+    def get(self, client: Client, request_id: str) -> None:
+        """Answer a twin GET."""
+        self._cloud.get_twin(client.id, lambda state: self._got(client, request_id, state))
+
+    def _got(self, client: Client, request_id: str, state: TwinState | None) -> None:
+        if state is not None:
+            self._keep(client.id, state)
+        else:
+            known = self._stored.get(client.id)
+            state = known.state if known else _NOTHING_YET
+        self._answer(client, 200, request_id, state.body)
+
+    def report(self, client: Client, request_id: str, body: bytes) -> None:
+        """Take a change of reported properties."""
+        try:
+            patch = read_patch(body, strict=self._settings.strict)
+            validate_reported(patch)
+        except TwinError as wrong:
+            self._log.warning("Error updating reported properties for %s: %s", client.id, wrong.message)
+            said = strict_error_body(wrong, self._clock.now()) if self._settings.strict else b""
+            self._answer(client, wrong.status, request_id, said)
+            return
+        known = self._stored.setdefault(client.id, _Stored())
+        reported = merge(known.state.reported, patch)
+        known.state = _state(known.state.desired, known.state.desired_version, reported, known.state.reported_version)
+        known.unsent = merge(known.unsent, patch, null_deletes=False)
+        if self._settings.strict:
+            self._sync(client.id, known, lambda version: self._reported(client, request_id, version))
+            return
+        self._answer(client, 204, request_id, b"")
+        self._to_sync.add(client.id)
+        self.tick()
+
+    def _reported(self, client: Client, request_id: str, version: int | None) -> None:
+        if version is not None:
+            self._answer(client, 204, request_id, b"", version)
+
+    def _answer(self, client: Client, status: int, request_id: str, body: bytes, version: int | None = None) -> None:
+        if not request_id.strip():
+            return
+        topic = twin_response_topic(status, request_id, version)
+        if client.send(topic, body) is Sent.NOBODY:
+            # Both device SDKs subscribe once in a session's life and wait for ever; a session that was lost on our
+            # side must not hang them.
+            client.proxy.deliver(topic, body, 0)
+
+    # -- changes from the cloud ---------------------------------------------------------------------------------------
+
+    def desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
+        """The cloud has changed desired properties: `patch` has nulls for what is gone, `version` is the new one."""
+        client = self._clients.listening(client_id, Feature.DESIRED)
+        if client is None:
+            return
+        known = self._stored.get(client_id)
+        if known is not None and known.state.desired_version + 1 != version:
+            self._catch_up(client, known)
+            return
+        if not self._send_desired(client, patch, version):
+            self._stored.setdefault(client_id, _Stored())  # so that there is something to catch up from
+        elif known is not None:
+            state = known.state
+            desired = merge(state.desired, patch)
+            known.state = _state(desired, version, state.reported, state.reported_version)
+
+    def catch_up(self, client: Client) -> None:
+        """Send a client what has changed while it could not be told."""
+        known = self._stored.get(client.id)
+        if known is not None and Feature.DESIRED in client.features:
+            self._catch_up(client, known)
+
+    def _catch_up(self, client: Client, known: _Stored) -> None:
+        before = known.state
+        self._cloud.get_twin(client.id, lambda state: self._send_difference(client, before, state))
+
+    def _send_difference(self, client: Client, before: TwinState, state: TwinState | None) -> None:
+        if state is None:
+            return
+        patch = diff(before.desired, state.desired)
+        if state.desired_version != before.desired_version and not self._send_desired(
+            client, patch, state.desired_version
+        ):
+            return
+        self._keep(client.id, state)
+
+    def _send_desired(self, client: Client, patch: Mapping[str, Any], version: int) -> bool:
+        """Whether the client will know; one that does not read is caught up with when it does."""
+        body = _json({**patch, "$version": version})
+        return client.send(desired_topic(version), body) is not Sent.BUSY
+
+    # -- synchronisation ----------------------------------------------------------------------------------------------
+
+    def online(self) -> None:
+        """The cloud can be reached again: reported changes go up, missed desired ones come down."""
+        now = self._clock.now()
+        for client in self._clients:
+            known = self._stored.get(client.id)
+            if known is None:
+                continue
+            self._sync(client.id, known)
+            if Feature.DESIRED in client.features and now - known.synced_at > self._settings.min_twin_sync_period:
+                self._catch_up(client, known)
+
+    def tick(self) -> None:
+        """Send reported changes up, at most once per period."""
+        now = self._clock.monotonic()
+        if not self._to_sync or now < self._next_sync:
+            return
+        self._next_sync = now + self._settings.reported_sync_period
+        waiting, self._to_sync = self._to_sync, set()
+        for client_id in waiting:
+            self._sync(client_id, self._stored[client_id])
+
+    def settle(self) -> None:
+        """Send all reported changes up now."""
+        self._next_sync = 0.0
+        self.tick()
+
+    def _sync(self, client_id: str, known: _Stored, answer: Any = None) -> None:
+        if not known.unsent:
+            return
+        sent = known.unsent
+        known.unsent = {}
+
+        def arrived(version: int | None) -> None:
+            if version is None:
+                known.unsent = merge(sent, known.unsent, null_deletes=False)
+                self._log.warning("Updating reported properties failed %s", client_id)
+            if answer is not None:
+                answer(version)
+
+        self._cloud.report(client_id, sent, arrived)
+
+    def _keep(self, client_id: str, state: TwinState) -> None:
+        known = self._stored.setdefault(client_id, _Stored())
+        known.state = state
+        known.synced_at = self._clock.now()
+
+
+def _state(desired: Mapping[str, Any], version: int, reported: Mapping[str, Any], reported_version: int) -> TwinState:
+    document = {
+        "desired": {**desired, "$version": version},
+        "reported": {**reported, "$version": reported_version},
+    }
+    return TwinState(desired, version, reported, reported_version, _json(document))
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return compact(document).encode()

@@ -1,0 +1,162 @@
+"""The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
+
+Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
+`Downlink`. Nothing crosses while `online` is false, as if the link were cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.hub.cloud import Command as ReceivedCommand
+from gateway.hub.cloud import TwinState
+from gateway.hub.methods import MethodCall, MethodResult
+from gateway.upstream.commands import Command, CommandQueues
+from gateway.upstream.inbox import Inbox
+from gateway.upstream.registry import Registry
+from gateway.upstream.twins import Twins
+
+T = TypeVar("T")
+_METHOD_NAME = re.compile(r"[^/+#\0]{1,100}\Z")
+_MOST_PAYLOAD = 128 * 1_024
+
+
+class Downlink(Protocol):
+    """The Edge Hub as the cloud sees it."""
+
+    def desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
+        """Desired properties have changed."""
+
+    def command_available(self, device_id: str) -> None:
+        """A cloud-to-device message waits."""
+
+    def invoke(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
+        """Call a direct method."""
+
+    def online(self) -> None:
+        """The cloud can be reached again."""
+
+
+class IotHub:
+    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived."""
+
+    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock) -> None:
+        self._registry = registry
+        self.inbox = inbox
+        self.twins = Twins(clock.now)
+        self.commands = CommandQueues(clock)
+        self.twins.subscribe(self._desired_changed)
+        self.commands.subscribe(self._command_available)
+        self._downlink: Downlink | None = None
+        self._online = True
+
+    @property
+    def registry(self) -> Registry:
+        """Devices and modules that IoT Hub knows."""
+        return self._registry()
+
+    @property
+    def online(self) -> bool:
+        """Whether the gateway can reach the cloud; may be set at any time."""
+        return self._online
+
+    @online.setter
+    def online(self, reachable: bool) -> None:
+        was, self._online = self._online, reachable
+        if reachable and not was and self._downlink is not None:
+            self._downlink.online()
+
+    def attach(self, downlink: Downlink | None) -> None:
+        """Connect an Edge Hub, or take it away (None)."""
+        self._downlink = downlink
+
+    # -- what a back end does -----------------------------------------------------------------------------------------
+
+    async def invoke(self, call: MethodCall) -> MethodResult:
+        """Call a direct method and wait for what becomes of it."""
+        if self._downlink is None or not self._online:
+            return MethodResult(None, b"", 404, f"Client {call.client_id} not found")
+        arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
+        self._downlink.invoke(call, settle(arrived))
+        return await arrived
+
+    def tick(self) -> None:
+        """Let time take effect on messages that wait."""
+        self.commands.tick()
+
+    # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
+
+    def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
+        """Read a twin; see Cloud."""
+        answer(self._state(client_id) if self._online else None)
+
+    def _state(self, client_id: str) -> TwinState:
+        twin = self.twins.get(client_id)
+        body = self.twins.wire(client_id)
+        return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+
+    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
+        """Change reported properties; see Cloud."""
+        answer(self.twins.update_reported(client_id, patch) if self._online else None)
+
+    def receive(self, client_id: str) -> Command | None:
+        """Take the next message; see Cloud."""
+        return self.commands.receive(client_id) if self._online else None
+
+    def complete(self, command: ReceivedCommand) -> None:
+        """Settle; see Cloud."""
+        self.commands.complete(command.lock_token)
+
+    def reject(self, command: ReceivedCommand) -> None:
+        """Settle; see Cloud."""
+        self.commands.reject(command.lock_token)
+
+    def abandon(self, command: ReceivedCommand) -> None:
+        """Give back; see Cloud."""
+        self.commands.abandon(command.lock_token)
+
+    # -- what the cloud tells -----------------------------------------------------------------------------------------
+
+    def _desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
+        if self._downlink is not None and self._online:
+            self._downlink.desired_changed(client_id, patch, version)
+
+    def _command_available(self, device_id: str) -> None:
+        if self._downlink is not None and self._online:
+            self._downlink.command_available(device_id)
+
+
+def settle(future: asyncio.Future[T]) -> Callable[[T], None]:
+    """A callback that gives a future its result, unless whoever waited for it has left."""
+
+    def done(result: T) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    return done
+
+
+def method_call(client_id: str, name: str, payload: Any, response_timeout: float, connect_timeout: float) -> MethodCall:
+    """A call within IoT Hub's limits. Raises GatewayError for what IoT Hub would not send.
+
+    Source: IoT Hub documentation, "Understand and invoke direct methods from IoT Hub".
+    """
+    if not _METHOD_NAME.match(name):
+        raise GatewayError("a method's name has 1 to 100 characters, none of them / + or #")
+    try:
+        body = json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as wrong:
+        raise GatewayError(f"the payload of a method is no JSON: {wrong}") from None
+    if len(body) > _MOST_PAYLOAD:
+        raise GatewayError(f"the payload of a method has {len(body)} bytes; {_MOST_PAYLOAD} is the most")
+    if not 5 <= response_timeout <= 300:
+        raise GatewayError(f"a response timeout of {response_timeout:g} seconds", "from 5 to 300 seconds")
+    if not 0 <= connect_timeout <= 300:
+        raise GatewayError(f"a connect timeout of {connect_timeout:g} seconds", "from 0 to 300 seconds")
+    return MethodCall(client_id, name, body, response_timeout, connect_timeout)

@@ -1,0 +1,282 @@
+"""Device and module twins as IoT Hub keeps them, in memory.
+
+Rule: what is handed out cannot be changed, and a change makes new documents: whoever holds an old one still has it. A
+change that is refused changes nothing. Each change raises the version of its own section by one.
+Sources: IoT Hub documentation, "Understand and use device twins in IoT Hub" (format, limits, metadata), and
+TwinCollection.cs of Azure/azure-iot-sdk-csharp (`$lastUpdatedVersion`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from gateway.errors import TwinRefusedError
+from gateway.hub.twin import MOST_BYTES, TwinError, check_properties, compact
+from gateway.upstream.frozen import FrozenDict, freeze
+
+logger = logging.getLogger("leafgate.upstream")
+
+Name = Literal["tags", "desired", "reported"]
+Moment = tuple[float, int]
+Observer = Callable[[str, Mapping[str, Any], int], None]
+
+_MOST_TAG_BYTES = 8 * 1_024
+_NOTHING = FrozenDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Tags, desired or reported properties: `text` is `document` as compact JSON.
+
+    `updated` says when each property was set: it has the document's shape, and in each object, under "$", when and with
+    which version of the section the object itself was last touched.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    version: int
+    updated: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """One twin; `version` counts every change of it, `etag` only those that a back end makes.
+
+    `last_updated` is in seconds since 1970 UTC.
+    """
+
+    tags_section: Section
+    desired_section: Section
+    reported_section: Section
+    version: int
+    etag: str
+    last_updated: float
+
+    @property
+    def tags(self) -> Mapping[str, Any]:
+        """Tags, which devices do not see."""
+        return self.tags_section.document
+
+    @property
+    def desired(self) -> Mapping[str, Any]:
+        """Desired properties."""
+        return self.desired_section.document
+
+    @property
+    def reported(self) -> Mapping[str, Any]:
+        """Reported properties."""
+        return self.reported_section.document
+
+    @property
+    def desired_version(self) -> int:
+        """The `$version` of the desired properties."""
+        return self.desired_section.version
+
+    @property
+    def reported_version(self) -> int:
+        """The `$version` of the reported properties."""
+        return self.reported_section.version
+
+
+class Twins:
+    """The twins by client id (`device` or `device/module`), each created empty when it is first asked for."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._twins: dict[str, Twin] = {}
+        self._wires: dict[str, bytes] = {}
+        self._observers: list[Observer] = []
+
+    def get(self, client_id: str) -> Twin:
+        """The twin at this moment."""
+        twin = self._twins.get(client_id)
+        if twin is None:
+            twin = self._twins[client_id] = _empty(self._now())
+        return twin
+
+    def wire(self, client_id: str) -> bytes:
+        """The JSON that a device gets for a twin GET."""
+        found = self._wires.get(client_id)
+        if found is None:
+            twin = self.get(client_id)
+            desired, reported = _with_version(twin.desired_section), _with_version(twin.reported_section)
+            found = self._wires[client_id] = f'{{"desired":{desired},"reported":{reported}}}'.encode()
+        return found
+
+    def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
+        """Merge into the desired properties (null deletes, None clears them all); returns the new version.
+
+        Observers are told. Raises TwinRefusedError.
+        """
+        if patch is None:
+            return self.replace_desired(client_id, {})
+        return self._update_desired(client_id, _taken("desired", patch))
+
+    def replace_desired(self, client_id: str, document: Mapping[str, Any]) -> int:
+        """Set the desired properties anew; devices are told null for what is gone. Returns the new version.
+
+        Raises TwinRefusedError.
+        """
+        after = _merge(_NOTHING, _taken("desired", document))
+        return self._update_desired(client_id, _replacing(self.get(client_id).desired, after))
+
+    def _update_desired(self, client_id: str, patch: dict[str, Any]) -> int:
+        twin = self.get(client_id)
+        section = self._changed("desired", twin.desired_section, patch)
+        self._put(client_id, replace(twin, desired_section=section, etag=_next_etag(twin.etag)))
+        self._tell(client_id, freeze(patch), section.version)
+        return section.version
+
+    def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
+        """Merge into the reported properties, as a device does; returns the new version. Raises TwinRefusedError."""
+        twin = self.get(client_id)
+        section = self._changed("reported", twin.reported_section, _taken("reported", patch))
+        self._put(client_id, replace(twin, reported_section=section))
+        return section.version
+
+    def update_tags(self, client_id: str, patch: Mapping[str, Any] | None) -> None:
+        """Merge into the tags (null deletes, None clears them all). Raises TwinRefusedError."""
+        twin = self.get(client_id)
+        change = dict.fromkeys(twin.tags) if patch is None else _taken("tags", patch)
+        section = self._changed("tags", twin.tags_section, change)
+        self._put(client_id, replace(twin, tags_section=section, etag=_next_etag(twin.etag)))
+
+    def remove(self, client_id: str) -> None:
+        """Forget a twin."""
+        self._twins.pop(client_id, None)
+        self._wires.pop(client_id, None)
+
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with client id, patch (nulls included) and version of each desired change.
+
+        The answer ends that.
+        """
+        self._observers.append(observer)
+
+        def unsubscribe() -> None:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+        return unsubscribe
+
+    def document(self, client_id: str) -> dict[str, Any]:
+        """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
+        twin = self.get(client_id)
+        device_id, slash, module_id = client_id.partition("/")
+        return {
+            "deviceId": device_id,
+            **({"moduleId": module_id} if slash else {}),
+            "etag": twin.etag,
+            "version": twin.version,
+            "tags": json.loads(twin.tags_section.text),
+            "properties": {
+                "desired": _served(twin.desired_section, versions=True),
+                "reported": _served(twin.reported_section, versions=False),
+            },
+        }
+
+    def _changed(self, name: Name, section: Section, patch: dict[str, Any]) -> Section:
+        merged = _merge(section.document, patch)
+        text = compact(merged)
+        size, most = len(text.encode()), _MOST_TAG_BYTES if name == "tags" else MOST_BYTES
+        if size > most:
+            raise TwinRefusedError(400, f"the {name} of the twin would have {size} bytes; {most} is the most")
+        version = section.version + 1
+        return Section(freeze(merged), text, version, _touched(section.updated, patch, (self._now(), version)))
+
+    def _put(self, client_id: str, twin: Twin) -> None:
+        self._twins[client_id] = replace(twin, version=twin.version + 1, last_updated=self._now())
+        self._wires.pop(client_id, None)
+
+    def _tell(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(client_id, patch, version)
+            except Exception:  # the twin has changed, and the others are still to know
+                logger.exception("an observer of twins failed")
+
+
+def _empty(now: float) -> Twin:
+    section = Section(_NOTHING, "{}", 1, {"$": (now, 0)})
+    return Twin(section, section, section, 1, _etag(1), now)
+
+
+def _etag(number: int) -> str:
+    return base64.b64encode(number.to_bytes(8, "big")).decode()
+
+
+def _next_etag(etag: str) -> str:
+    return _etag(int.from_bytes(base64.b64decode(etag), "big") + 1)
+
+
+def _taken(name: Name, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of what the caller gave, as JSON has it; raises TwinRefusedError for what a twin cannot hold."""
+    try:
+        text = compact(dict(patch))
+        text.encode()
+        copied: dict[str, Any] = json.loads(text)
+        check_properties(copied)
+    except TwinError as refused:
+        raise TwinRefusedError(400, refused.message) from None
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise TwinRefusedError(400, f"the {name} of a twin must be a JSON object: {wrong}") from None
+    return copied
+
+
+def _merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396: IoT Hub keeps no null, Edge Hub (`gateway.hub.twin.merge`) keeps those in an object that is new."""
+    merged = dict(document)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict):
+            before = merged.get(name)
+            merged[name] = _merge(before if isinstance(before, dict) else _NOTHING, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _replacing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The patch that makes `after` of `before` and repeats what stays."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        patch[name] = _replacing(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return patch
+
+
+def _touched(updated: Mapping[str, Any], patch: Mapping[str, Any], moment: Moment) -> dict[str, Any]:
+    touched = {**updated, "$": moment}
+    for name, value in patch.items():
+        if value is None:
+            touched.pop(name, None)
+        elif isinstance(value, dict):
+            touched[name] = _touched(touched.get(name, {}), value, moment)
+        else:
+            touched[name] = {"$": moment}
+    return touched
+
+
+def _with_version(section: Section) -> str:
+    comma = "," if section.document else ""
+    return f'{section.text[:-1]}{comma}"$version":{section.version}}}'
+
+
+def _served(section: Section, *, versions: bool) -> dict[str, Any]:
+    metadata = _metadata(section.updated, versions=versions)
+    return {**json.loads(section.text), "$metadata": metadata, "$version": section.version}
+
+
+def _metadata(updated: Mapping[str, Any], *, versions: bool) -> dict[str, Any]:
+    moment, version = updated["$"]
+    said: dict[str, Any] = {"$lastUpdated": f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"}
+    if versions and version:
+        said["$lastUpdatedVersion"] = version
+    return said | {name: _metadata(below, versions=versions) for name, below in updated.items() if name != "$"}
