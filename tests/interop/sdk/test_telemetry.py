@@ -44,15 +44,6 @@ async def test_message_from_another_device_is_not_taken_for_this_one(room, sdk, 
     ]
 
 
-async def test_module_output_names_its_output(room, sdk, transport):
-    """A message on a module's output arrives under the module, with the output's name as it was given."""
-    module = await room.open(sdk, "dev1", "filter", transport=transport)
-    await module.send(body="1", output="out1", properties={"k": "v"})
-    message = await room.message()
-    assert (message.device_id, message.module_id, message.properties) == ("dev1", "filter", {"k": "v"})
-    assert message.system_properties["output-name"] == "out1"
-
-
 async def test_connection_says_who_and_how(room, sdk, transport):
     """The gateway knows the device, the name that it asked for, and the TLS version of its SDK."""
     await room.open(sdk, transport=transport)
