@@ -229,6 +229,11 @@ class Gateway:
             hint = "it has to be connected and to have subscribed to its inputs"
             raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
 
+    def push_reported(self) -> None:
+        """Send reported properties up now, instead of once in five seconds."""
+        if self._edge is not None:
+            self._edge.settle()
+
     def reload(self, chain: Chain) -> None:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""
         context = self._context(chain)

@@ -7,14 +7,15 @@ thread and returns when it is done.
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from certs import Chain
-from gateway import Clock, Delivered, Gateway, Settings
+from gateway import Clock, Delivered, Gateway, MethodResult, Settings
 from gateway.config import TlsVersion
 from gateway.events import Event
 from leafsim import Device
@@ -72,6 +73,43 @@ class LeafHandle:
             "IOTEDGE_ROOT_CA_CERT_PATH": str(self.gateway.root_ca),
             "LEAFGATE_READY": str(self.gateway.ready_file),
         }
+
+    @property
+    def client_id(self) -> str:
+        """`device`, or `device/module`."""
+        return f"{self.device_id}/{self.module_id}" if self.module_id else self.device_id
+
+    def update_desired(self, patch: Mapping[str, Any] | None) -> int:
+        """Change its desired properties from the cloud (null deletes); returns their new version."""
+        return self.gateway.call(lambda inner: inner.upstream.twins.update_desired(self.client_id, patch))
+
+    def reported(self) -> dict[str, Any]:
+        """Its reported properties as the cloud has them, every change that was answered included."""
+
+        def read(inner: Gateway) -> dict[str, Any]:
+            inner.push_reported()
+            return copy.deepcopy(dict(inner.upstream.twins.get(self.client_id).reported))
+
+        return self.gateway.call(read)
+
+    def invoke(self, method: str, payload: Any = None, **timeouts: float) -> MethodResult:
+        """Call a direct method from the cloud; `response_timeout` and `connect_timeout` in seconds."""
+        return self.gateway.wait_for(
+            lambda inner: inner.invoke_method(self.device_id, method, payload, module_id=self.module_id, **timeouts)
+        )
+
+    def send(self, body: bytes | str, properties: Mapping[str, str] | None = None, **options: Any) -> None:
+        """Send it a cloud-to-device message; `options` are those of gateway.upstream.commands.send."""
+        data = body.encode() if isinstance(body, str) else body
+        self.gateway.call(lambda inner: inner.upstream.commands.send(self.device_id, data, properties, **options))
+
+    def send_to_input(self, name: str, body: bytes | str, properties: Mapping[str, str] | None = None) -> None:
+        """Send to an input of this module and wait until it has acknowledged; GatewayError if it does not."""
+        assert self.module_id is not None, f"{self.device_id} is a device; only modules have inputs"
+        module, data = self.module_id, body.encode() if isinstance(body, str) else body
+        self.gateway.wait_for(
+            lambda inner: inner.send_to_input(self.device_id, module, name, data, properties=properties)
+        )
 
     def device(self, **options: Any) -> Device:
         """A simulated device with this identity; `options` are those of leafsim.Device."""
@@ -210,7 +248,7 @@ class GatewayHandle:
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The complete connection string of a device or module, which is registered if it is new."""
-        return self._call(lambda: self._gateway.connection_string(device_id, module_id))
+        return self.call(lambda inner: inner.connection_string(device_id, module_id))
 
     def leaf(self, device_id: str, module_id: str | None = None) -> LeafHandle:
         """A leaf with this identity, registered if it is new."""
@@ -223,13 +261,19 @@ class GatewayHandle:
 
     def reload(self, chain: Chain) -> None:
         """Serve another chain to new connections; open ones stay."""
-        self._call(lambda: self._gateway.reload(chain))
+        self.call(lambda inner: inner.reload(chain))
 
-    def _call(self, work: Callable[[], Value]) -> Value:
+    def call(self, work: Callable[[Gateway], Value]) -> Value:
+        """Do something with the gateway itself, on its own thread."""
+
         async def run() -> Value:
-            return work()
+            return work(self._gateway)
 
         return self._thread.run(run())
+
+    def wait_for(self, work: Callable[[Gateway], Coroutine[Any, Any, Value]]) -> Value:
+        """The same for what takes its time."""
+        return self._thread.run(work(self._gateway))
 
     def _write_ready(self) -> None:
         ready.write(self.ready_file, ready.facts(self._gateway, self._leaves))

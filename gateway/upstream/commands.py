@@ -1,83 +1,68 @@
 """Cloud-to-device messages as IoT Hub keeps them, in memory.
 
-Rule: a message is Enqueued, or Invisible while one delivery of it is locked; completing removes it, and rejecting it,
-delivering it too often or letting it expire makes it dead. Every end that its sender asked for makes one feedback
-record.
-Source: IoT Hub documentation, "Send cloud-to-device messages from IoT Hub".
+Rule: a message is Enqueued, or Invisible while it is locked, until it is Completed or Dead-lettered; only its lock
+token settles it. Giving it back counts, losing the lock by time does not. A message whose time is over is delivered no
+more, but one that is locked by then can still be completed.
+Sources: IoT Hub documentation, "Understand cloud-to-device messaging from an IoT hub", and the error codes in "Azure
+IoT Hub errors" (403004, 412002).
 """
 
 from __future__ import annotations
 
+import heapq
+import logging
 import uuid
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import NoReturn
 
 from gateway.clock import Clock
 from gateway.errors import CommandRefusedError
+from gateway.upstream.command import Ack, Command, CommandLimits, accept
+from gateway.upstream.feedback import Feedback, FeedbackRecord, Status
 
-MOST_WAITING = 50
-MOST_BYTES = 64 * 1_024
-MOST_DELIVERIES = 10
-LOCK_SECONDS = 60.0
-DEFAULT_TTL_SECONDS = 3_600.0
-MOST_TTL_SECONDS = 48 * 3_600.0
-_FEEDBACK_KEPT = 10_000
+logger = logging.getLogger("leafgate.upstream")
 
-Ack = Literal["none", "positive", "negative", "full"]
-Status = Literal["Success", "Expired", "DeliveryCountExceeded", "Rejected", "Purged"]
-_ACKS = ("none", "positive", "negative", "full")
+Observer = Callable[[str], None]
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One message; `enqueued` and `expires` in seconds since 1970 UTC, `lock_token` empty until it is received."""
-
-    device_id: str
-    body: bytes
-    properties: Mapping[str, str]
-    system_properties: Mapping[str, str]
-    ack: Ack
-    enqueued: float
-    expires: float
-    delivery_count: int = 0
-    lock_token: str = ""
-
-    @property
-    def message_id(self) -> str:
-        """The id that its sender gave it, or got for it."""
-        return self.system_properties["message-id"]
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """What became of a message whose sender wanted to know."""
-
-    original_message_id: str
-    device_id: str
-    status: Status
-    at: float
+_SPARE_TIMERS = 1_000  # stale entries that are not worth a sweep
 
 
 @dataclass(slots=True)
-class _Queue:
-    waiting: deque[Command] = field(default_factory=deque)
-    locked: dict[str, tuple[Command, float]] = field(default_factory=dict)
+class _Entry:
+    """A message that has not ended; `number` grows in the order of sending."""
 
-    def __len__(self) -> int:
-        return len(self.waiting) + len(self.locked)
+    number: int
+    command: Command
+    abandoned: int = 0
+    lock_token: str = ""
+    locked_until: float = 0.0
+
+
+# A device's messages by number, so in the order of sending; there are few.
+_Queue = dict[int, _Entry]
 
 
 class CommandQueues:
-    """The queues of all devices."""
+    """The queues of all devices, each made when it is needed."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, limits: CommandLimits | None = None) -> None:
         self._now = clock.now
+        self._limits = limits = limits or CommandLimits()
+        self.feedback = Feedback(
+            batch_size=limits.feedback_batch,
+            batch_seconds=limits.feedback_seconds,
+            ttl=limits.feedback_ttl,
+            most_batches=limits.most_feedback_batches,
+        )
         self._queues: dict[str, _Queue] = {}
-        self._holders: dict[str, str] = {}  # lock token -> device id
-        self._observers: list[Callable[[str], None]] = []
-        self.feedback: deque[Feedback] = deque(maxlen=_FEEDBACK_KEPT)
+        self._locked: dict[str, _Entry] = {}
+        self._timers: list[tuple[float, int, str]] = []  # when, which message, of which device
+        self._living = 0
+        self._next_number = 1
+        self._observers: list[Observer] = []
+
+    # -- the back end's side ---------------------------------------------------------------------------------------
 
     def send(
         self,
@@ -86,120 +71,183 @@ class CommandQueues:
         properties: Mapping[str, str] | None = None,
         system_properties: Mapping[str, str] | None = None,
         *,
-        ttl: float = DEFAULT_TTL_SECONDS,
-        ack: Ack = "none",
+        ttl: float | None = None,
+        ack: Ack | None = None,
     ) -> Command:
-        """Queue a message for a device; `ttl` in seconds. Raises CommandRefusedError.
+        """Queue a message for a device; raises CommandRefusedError with IoT Hub's status and code.
 
-        `system_properties` go by their service names ("message-id", "correlation-id", "content-type", ...).
+        `system_properties` go by their service names: message-id, correlation-id, user-id, to, content-type,
+        content-encoding, absolute-expiry-time (or expiry-time-utc), iothub-ack, iothub-creation-time-utc. `ttl`
+        (seconds) and `ack` say the same as the properties and win over them.
         """
         now = self._now()
-        given = {str(name): str(value) for name, value in (system_properties or {}).items()}
-        if ack not in _ACKS:
-            raise CommandRefusedError(
-                400, 400_004, f"{ack!r} is no kind of feedback", f"choose from {', '.join(_ACKS)}"
-            )
-        if not 0 < ttl <= MOST_TTL_SECONDS:
-            raise CommandRefusedError(400, 400_004, f"a message cannot live {ttl:g} seconds", "48 hours at most")
-        wanted = {"iothub-ack": ack} if ack != "none" else {}
-        address = {"message-id": str(uuid.uuid4()), "to": f"/devices/{device_id}/messages/devicebound"}
-        kept = {str(name): str(value) for name, value in (properties or {}).items()}
-        command = Command(device_id, bytes(body), kept, address | given | wanted, ack, now, now + ttl)
-        self._check_room(command)
-        self._queues.setdefault(device_id, _Queue()).waiting.append(command)
+        command = accept(
+            device_id, body, properties or {}, system_properties or {}, ttl=ttl, ack=ack, now=now, limits=self._limits
+        )
+        most = self._limits.queue_depth
+        if self.depth(device_id) >= most:
+            self._make_room(device_id, now)
+        if self.depth(device_id) >= most:
+            hint = "wait until the device has taken some, or purge its queue"
+            raise CommandRefusedError(403, 403_004, f"Device Queue depth cannot exceed {most} messages", hint)
+        entry = _Entry(self._next_number, command)
+        self._next_number += 1
+        self._living += 1
+        self._queues.setdefault(device_id, {})[entry.number] = entry
+        self._set_timer(command.expires, entry)
         self._tell(device_id)
         return command
 
-    def _check_room(self, command: Command) -> None:
-        size = len(command.body) + sum(len(name) + len(value) for name, value in command.properties.items())
-        if size > MOST_BYTES:
-            raise CommandRefusedError(413, 413_001, f"a message of {size} bytes; {MOST_BYTES} is the most")
-        if self.depth(command.device_id) >= MOST_WAITING:
-            hint = "wait until the device has taken some, or purge its queue"
-            raise CommandRefusedError(
-                403, 403_004, f"{command.device_id} has {MOST_WAITING} messages waiting already", hint
-            )
-
-    def receive(self, device_id: str) -> Command | None:
-        """The next message, locked for a minute; None when none waits."""
-        queue = self._queues.get(device_id)
-        now = self._now()
-        while queue and queue.waiting:
-            command = queue.waiting.popleft()
-            if command.expires <= now:
-                self._end(command, "Expired")
-                continue
-            locked = replace(command, delivery_count=command.delivery_count + 1, lock_token=str(uuid.uuid4()))
-            queue.locked[locked.lock_token] = locked, now + LOCK_SECONDS
-            self._holders[locked.lock_token] = device_id
-            return locked
-        return None
-
-    def complete(self, lock_token: str) -> None:
-        """The device has it; nothing happens when the lock was lost."""
-        if command := self._unlock(lock_token):
-            self._end(command, "Success")
-
-    def reject(self, lock_token: str) -> None:
-        """The device does not want it; nothing happens when the lock was lost."""
-        if command := self._unlock(lock_token):
-            self._end(command, "Rejected")
-
-    def abandon(self, lock_token: str) -> None:
-        """The delivery failed: back to the front of the queue, unless it has been tried too often."""
-        if command := self._unlock(lock_token):
-            self._give_back(command)
-
     def purge(self, device_id: str) -> int:
-        """Drop everything that waits for a device; returns how many that were."""
-        queue = self._queues.get(device_id)
-        if queue is None:
-            return 0
-        purged = list(queue.waiting)
-        queue.waiting.clear()
-        for command in purged:
-            self._end(command, "Purged")
-        return len(purged)
+        """Drop what waits for a device, not what it has locked; returns how many messages that were."""
+        waiting = [entry for entry in self._entries(device_id) if not entry.lock_token]
+        for entry in waiting:
+            self._end(entry, "Purged")
+        return len(waiting)
+
+    def remove(self, device_id: str) -> None:
+        """Forget a device that is deleted, with its messages and the feedback that is pending."""
+        for entry in self._entries(device_id):
+            self._unlock(entry)
+            self._drop(entry)
+        self.feedback.forget(device_id)
 
     def depth(self, device_id: str) -> int:
         """How many messages a device has, locked ones included."""
-        queue = self._queues.get(device_id)
-        return len(queue) if queue else 0
+        return len(self._queues.get(device_id, ()))
 
-    def subscribe(self, observer: Callable[[str], None]) -> Callable[[], None]:
-        """Call `observer` with a device's id when it has a message to receive."""
+    def subscribe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with a device's id whenever a message has become receivable; the answer ends that."""
         self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+
+        def unsubscribe() -> None:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+        return unsubscribe
+
+    # -- the device's side -----------------------------------------------------------------------------------------
+
+    def receive(self, device_id: str) -> Command | None:
+        """The oldest message that waits, locked; None when none does."""
+        now = self._now()
+        for entry in self._entries(device_id):
+            if entry.lock_token:
+                continue
+            if entry.command.expires <= now:
+                self._end(entry, "Expired")
+                continue
+            entry.lock_token = str(uuid.uuid4())
+            entry.locked_until = now + self._limits.lock_seconds
+            self._locked[entry.lock_token] = entry
+            self._set_timer(entry.locked_until, entry)
+            return entry.command.delivered(entry.lock_token, entry.abandoned)
+        return None
+
+    def complete(self, lock_token: str) -> None:
+        """The device has the message. Raises CommandRefusedError (412) when the token locks nothing any more."""
+        self._end(self._settle(lock_token), "Success")
+
+    def reject(self, lock_token: str) -> None:
+        """The message is dead. Raises CommandRefusedError (412) when the token locks nothing any more."""
+        self._end(self._settle(lock_token), "Rejected")
+
+    def abandon(self, lock_token: str) -> None:
+        """Put the message back to its place in the queue, unless that has happened too often.
+
+        Raises CommandRefusedError (412) when the token locks nothing any more.
+        """
+        entry = self._settle(lock_token)
+        entry.abandoned += 1
+        if entry.abandoned >= self._limits.most_deliveries:
+            self._end(entry, "DeliveryCountExceeded")
+        else:
+            self._give_back(entry, self._now())
+
+    # -- time ------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Let messages expire and locks run out."""
+        """Let messages expire, locks run out and feedback be sent, as far as the clock says."""
         now = self._now()
-        for device_id, queue in tuple(self._queues.items()):
-            for command in [command for command in queue.waiting if command.expires <= now]:
-                queue.waiting.remove(command)
-                self._end(command, "Expired")
-            late = [lock_token for lock_token, (_, until) in queue.locked.items() if until <= now]
-            for lock_token in reversed(late):  # each goes to the front
-                self.abandon(lock_token)
-            if not queue:
-                self._queues.pop(device_id, None)
+        while self._timers and self._timers[0][0] <= now:
+            _, number, device_id = heapq.heappop(self._timers)
+            self._check(self._queues.get(device_id, {}).get(number), now)
+        self.feedback.tick(now)
 
-    def _unlock(self, lock_token: str) -> Command | None:
-        device_id = self._holders.pop(lock_token, None)
-        return None if device_id is None else self._queues[device_id].locked.pop(lock_token)[0]
-
-    def _give_back(self, command: Command) -> None:
-        if command.delivery_count >= MOST_DELIVERIES:
-            self._end(command, "DeliveryCountExceeded")
+    def _check(self, entry: _Entry | None, now: float) -> None:
+        """Let time take effect on a message, unless it has ended."""
+        if entry is None:
             return
-        self._queues[command.device_id].waiting.appendleft(replace(command, lock_token=""))
-        self._tell(command.device_id)
+        if not entry.lock_token:
+            if entry.command.expires <= now:
+                self._end(entry, "Expired")
+        elif entry.locked_until <= now:
+            self._unlock(entry)
+            self._give_back(entry, now)
 
-    def _end(self, command: Command, status: Status) -> None:
-        wanted = ("positive", "full") if status == "Success" else ("negative", "full")
-        if command.ack in wanted:
-            self.feedback.append(Feedback(command.message_id, command.device_id, status, self._now()))
+    def _make_room(self, device_id: str, now: float) -> None:
+        for number in tuple(self._queues.get(device_id, ())):
+            self._check(self._queues.get(device_id, {}).get(number), now)
+
+    def _set_timer(self, when: float, entry: _Entry) -> None:
+        heapq.heappush(self._timers, (when, entry.number, entry.command.device_id))
+        if len(self._timers) > 4 * self._living + _SPARE_TIMERS:
+            self._timers = [timer for timer in self._timers if self._lives(timer)]
+            heapq.heapify(self._timers)
+
+    def _lives(self, timer: tuple[float, int, str]) -> bool:
+        when, number, device_id = timer
+        entry = self._queues.get(device_id, {}).get(number)
+        return entry is not None and when in (entry.command.expires, entry.locked_until)
+
+    # -- changes of state ------------------------------------------------------------------------------------------
+
+    def _settle(self, lock_token: str) -> _Entry:
+        """Unlock the message of a token that is good."""
+        entry = self._locked.get(lock_token)
+        if entry is None:
+            _lock_lost()
+        self._unlock(entry)
+        if entry.locked_until <= self._now():
+            self._give_back(entry, self._now())
+            _lock_lost()
+        return entry
+
+    def _entries(self, device_id: str) -> tuple[_Entry, ...]:
+        return tuple(self._queues.get(device_id, {}).values())
+
+    def _unlock(self, entry: _Entry) -> None:
+        self._locked.pop(entry.lock_token, None)
+        entry.lock_token = ""
+
+    def _give_back(self, entry: _Entry, now: float) -> None:
+        if entry.command.expires <= now:
+            self._end(entry, "Expired")
+        else:
+            self._tell(entry.command.device_id)
+
+    def _end(self, entry: _Entry, status: Status) -> None:
+        self._drop(entry)
+        command = entry.command
+        if command.ack in ("full", "positive" if status == "Success" else "negative"):
+            self.feedback.add(FeedbackRecord(command.message_id, command.device_id, status, self._now()))
+
+    def _drop(self, entry: _Entry) -> None:
+        device_id = entry.command.device_id
+        queue = self._queues[device_id]
+        del queue[entry.number]
+        self._living -= 1
+        if not queue:
+            del self._queues[device_id]
 
     def _tell(self, device_id: str) -> None:
         for observer in tuple(self._observers):
-            observer(device_id)
+            try:
+                observer(device_id)
+            except Exception:  # the message is queued, and the others are still to know
+                logger.exception("an observer of cloud-to-device messages failed")
+
+
+def _lock_lost() -> NoReturn:
+    hint = "the message was settled already, was purged with its device, or its lock has run out"
+    raise CommandRefusedError(412, 412_002, "the lock token locks no message", hint)

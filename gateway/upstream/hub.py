@@ -10,14 +10,16 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import CommandRefusedError, GatewayError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
-from gateway.upstream.commands import Command, CommandQueues
+from gateway.upstream.command import Command
+from gateway.upstream.commands import CommandQueues
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
@@ -111,15 +113,20 @@ class IotHub:
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        self.commands.complete(command.lock_token)
+        self._settle(self.commands.complete, command)
 
     def reject(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
-        self.commands.reject(command.lock_token)
+        self._settle(self.commands.reject, command)
 
     def abandon(self, command: ReceivedCommand) -> None:
         """Give back; see Cloud."""
-        self.commands.abandon(command.lock_token)
+        self._settle(self.commands.abandon, command)
+
+    @staticmethod
+    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
+        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+            how(command.lock_token)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
