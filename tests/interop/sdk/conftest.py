@@ -1,6 +1,5 @@
 """The SDKs' processes, shared by all tests of a run, and gateways, one for each test that wants one."""
 
-import shutil
 from contextlib import AsyncExitStack
 
 import pytest
@@ -36,8 +35,8 @@ class Pool:
 def _process(name, **environment):
     if name == "python":
         return SdkProcess.python(environments.python_environment(), **environment)
-    if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
-        pytest.skip(f"{' and '.join(missing)} not installed")
+    if reason := environments.missing_programs():
+        pytest.skip(reason)
     return SdkProcess.node(environments.node_environment(), **environment)
 
 

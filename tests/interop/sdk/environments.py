@@ -42,6 +42,12 @@ def node_environment(root=None):
     return made(root or cache(), "node", pins, _install_node) / "node_modules"
 
 
+def missing_programs():
+    """Why there can be no Node.js SDK on this machine; None when there can."""
+    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
+    return f"{' and '.join(missing)} not installed" if missing else None
+
+
 def made(root, kind, pins, install):
     """The folder of that kind for these pins; `install(folder)` fills it unless it is there and complete."""
     name = f"{kind}-{hashlib.sha256(chr(10).join(pins).encode()).hexdigest()[:16]}"
@@ -65,8 +71,8 @@ def _locked(path):
 
 
 def _install_python(folder, pins):
-    _run(sys.executable, "-m", "venv", folder)
-    _run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
 
 
 def _install_node(folder):
@@ -74,10 +80,11 @@ def _install_node(folder):
     (folder / "package.json").write_text(json.dumps(wanted))
     # Scripts stay off: nothing that the SDK needs has one.
     quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
-    _run("npm", "install", *quiet, "--prefix", folder)
+    run("npm", "install", *quiet, "--prefix", folder)
 
 
-def _run(*command):
+def run(*command):
+    """Run a program to its end; RuntimeError with what it said when it fails."""
     words = [str(word) for word in command]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_TIMEOUT, check=False)
     if ended.returncode:

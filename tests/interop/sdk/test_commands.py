@@ -26,7 +26,8 @@ async def test_message_arrives_with_its_properties(room, sdk, transport):
     assert {name: message.get(name.replace("-", "_")) for name in SYSTEM} == SYSTEM
     await device.send(body="after the acknowledgement")
     await room.message()
-    assert [(one.original_message_id, one.status) for one in commands.feedback] == [("m 1", "Success")]
+    batch = commands.feedback.receive(room.gateway.clock.now())
+    assert [(one.original_message_id, one.status) for one in batch.records] == [("m 1", "Success")]
 
 
 async def test_message_waits_until_the_device_listens(room, sdk, transport):
