@@ -23,15 +23,17 @@ NOT_AGAIN = {"python": {"options": {"connection_retry": False}}, "node": {}}
 
 
 async def test_token_is_renewed_over_a_new_connection(room, sdk, transport):
-    """To renew its token a client leaves in good order and connects again; nothing is lost."""
+    """To renew its token a client leaves in good order and connects again; its subscriptions are still there."""
     device = await room.open(sdk, transport=transport, **SOON[sdk.name])
     first = await room.event(ClientConnected)
+    await device.serve(methods={"reboot": [200, "renewed"]})
     if sdk.name == "node":
         await device.renew(valid=7200, margin=60)
     gone = await room.event(ClientDisconnected)
     second = await room.event(ClientConnected, 2)
     assert (gone.peer, gone.reason) == (first.peer, "DISCONNECT")
     assert second.peer != first.peer
+    assert (await room.gateway.invoke_method("dev1", "reboot", connect_timeout=10)).json() == "renewed"
     await device.send(body="after")
     assert (await room.message()).body == b"after"
 
@@ -50,18 +52,23 @@ async def test_token_is_judged_by_the_gateways_clock(start, sdk, transport, late
     assert (await room.event(ConnectionRefused)).reason == TokenFault.EXPIRED
 
 
-async def test_live_client_survives_a_restart_of_the_gateway(room, sdk, transport):
-    """The gateway goes and comes back on its port; the client, which was connected, delivers again."""
+async def test_live_client_survives_a_restart_of_the_gateway(start, sdk, transport, tmp_path):
+    """The gateway goes and comes back on its ports; the client delivers again, and what it subscribed to arrives."""
+    room = await start(state=tmp_path / "state")
     device = await room.open(sdk, transport=transport, **AGAIN[sdk.name])
+    await device.listen()
+    await device.serve(methods={"reboot": [200, "restarted"]})
     await device.send(body="before")
     await room.gateway.stop()
     await room.event(ClientDisconnected)
-    if sdk.name == "python":
-        await device.event("disconnected")
     await room.gateway.start()
+    await room.event(ClientConnected, 2)  # both come back by themselves
     await device.send(body="after")
-    await room.event(ClientConnected, 2)
     assert [(await room.message()).body for _ in range(2)] == [b"before", b"after"]
+    assert (await room.gateway.invoke_method("dev1", "reboot")).json() == "restarted"
+    room.gateway.upstream.commands.send("dev1", b"hello again")
+    assert (await device.event("message"))["body"] == "hello again"
+    assert (await device.twin())["twin"]["desired"] == {"$version": 1}
 
 
 async def test_newcomer_takes_over(room, sdk, transport):
