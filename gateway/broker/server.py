@@ -144,7 +144,7 @@ class Server:
         except TwinTopicError as wrong:
             raise wire.MalformedPacketError(str(wrong)) from None
         except TopicError as wrong:
-            self.report.dropped(connection, topic, str(wrong))
+            self._drop(connection, topic, wrong)
             return None
         return lambda: self.edge.requested(connection.client, request, body)
 
@@ -169,8 +169,14 @@ class Server:
         try:
             return parse_telemetry(topic)
         except TopicError as wrong:
-            self.report.dropped(connection, topic, str(wrong))
+            self._drop(connection, topic, wrong)
             return None
+
+    def _drop(self, connection: Connection, topic: str, wrong: TopicError) -> None:
+        """Edge Hub acknowledges what means nothing and goes on; IoT Hub closes the connection."""
+        self.report.dropped(connection, topic, str(wrong))
+        if self.settings.strict:
+            raise wire.MalformedPacketError(str(wrong))
 
     def send_will(self, connection: Connection, will: Will) -> None:
         """Store a will as the telemetry it becomes, marked MessageType=Will."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from gateway.hub.twin import TwinError
+
 
 class TwinState(NamedTuple):
     """A twin at one moment; nobody may change the documents. `body` is the JSON a device gets for it."""
@@ -46,8 +48,13 @@ class Cloud(Protocol):
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; None when the cloud cannot be reached."""
 
-    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
-        """Change reported properties; the answer is their new version, None when the cloud cannot be reached."""
+    def report(
+        self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
+    ) -> None:
+        """Change reported properties.
+
+        The answer is their new version, why the change is refused, or None when the cloud cannot be reached.
+        """
 
     def receive(self, client_id: str) -> Command | None:
         """The next cloud-to-device message, locked; None when there is none, or no connection."""

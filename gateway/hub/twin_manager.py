@@ -20,8 +20,18 @@ from gateway.hub.clients import Client, Clients, Sent
 from gateway.hub.cloud import Cloud, TwinState
 from gateway.hub.delivery import desired_topic, twin_response_topic
 from gateway.hub.subscriptions import Feature
-from gateway.hub.twin import TwinError, compact, diff, merge, read_patch, strict_error_body, validate_reported
+from gateway.hub.twin import (
+    SERVER_ERROR,
+    TwinError,
+    compact,
+    diff,
+    merge,
+    read_patch,
+    strict_error_body,
+    validate_reported,
+)
 
+_MOST_UNSENT = 1 << 20  # bytes of changes; the product has no bound
 _NOTHING_YET = TwinState({}, 0, {}, 0, b'{"desired":{},"reported":{}}')
 
 
@@ -32,6 +42,7 @@ class _Stored:
     state: TwinState = _NOTHING_YET
     synced_at: float = 0.0
     unsent: dict[str, Any] = field(default_factory=dict)
+    unsent_bytes: int = 0
 
 
 class TwinManager:
@@ -66,25 +77,36 @@ class TwinManager:
         try:
             patch = read_patch(body, strict=self._settings.strict)
             validate_reported(patch)
+            if self._settings.strict:
+                self._cloud.report(client.id, patch, lambda result: self._reported(client, request_id, result))
+            else:
+                self._store(client.id, patch, len(body))
+                self._answer(client, 204, request_id, b"")
+                self.tick()
         except TwinError as wrong:
-            self._log.warning("Error updating reported properties for %s: %s", client.id, wrong.message)
-            said = strict_error_body(wrong, self._clock.now()) if self._settings.strict else b""
-            self._answer(client, wrong.status, request_id, said)
-            return
-        known = self._stored.setdefault(client.id, _Stored())
+            self._refuse(client, request_id, wrong)
+
+    def _store(self, client_id: str, patch: dict[str, Any], size: int) -> None:
+        """Keep a change until it goes up; raises TwinError."""
+        known = self._stored.setdefault(client_id, _Stored())
+        if known.unsent_bytes + size > _MOST_UNSENT:
+            raise TwinError(500, SERVER_ERROR, f"more than {_MOST_UNSENT} bytes of changes wait for the cloud")
+        known.unsent_bytes += size
+        known.unsent = merge(known.unsent, patch, null_deletes=False)
         reported = merge(known.state.reported, patch)
         known.state = _state(known.state.desired, known.state.desired_version, reported, known.state.reported_version)
-        known.unsent = merge(known.unsent, patch, null_deletes=False)
-        if self._settings.strict:
-            self._sync(client.id, known, lambda version: self._reported(client, request_id, version))
-            return
-        self._answer(client, 204, request_id, b"")
-        self._to_sync.add(client.id)
-        self.tick()
+        self._to_sync.add(client_id)
 
-    def _reported(self, client: Client, request_id: str, version: int | None) -> None:
-        if version is not None:
-            self._answer(client, 204, request_id, b"", version)
+    def _reported(self, client: Client, request_id: str, result: int | TwinError | None) -> None:
+        if isinstance(result, int):
+            self._answer(client, 204, request_id, b"", result)
+        else:
+            self._refuse(client, request_id, result or TwinError(500, SERVER_ERROR, "the cloud cannot be reached"))
+
+    def _refuse(self, client: Client, request_id: str, wrong: TwinError) -> None:
+        self._log.warning("Error updating reported properties for %s: %s", client.id, wrong.message)
+        said = strict_error_body(wrong, self._clock.now()) if self._settings.strict else b""
+        self._answer(client, wrong.status, request_id, said)
 
     def _answer(self, client: Client, status: int, request_id: str, body: bytes, version: int | None = None) -> None:
         if not request_id.strip():
@@ -166,18 +188,17 @@ class TwinManager:
         self._next_sync = 0.0
         self.tick()
 
-    def _sync(self, client_id: str, known: _Stored, answer: Any = None) -> None:
+    def _sync(self, client_id: str, known: _Stored) -> None:
         if not known.unsent:
             return
-        sent = known.unsent
-        known.unsent = {}
+        sent, size = known.unsent, known.unsent_bytes
+        known.unsent, known.unsent_bytes = {}, 0
 
-        def arrived(version: int | None) -> None:
-            if version is None:
+        def arrived(result: int | TwinError | None) -> None:
+            if not isinstance(result, int):  # kept, and tried again with the next change or when the cloud is back
                 known.unsent = merge(sent, known.unsent, null_deletes=False)
+                known.unsent_bytes += size
                 self._log.warning("Updating reported properties failed %s", client_id)
-            if answer is not None:
-                answer(version)
 
         self._cloud.report(client_id, sent, arrived)
 

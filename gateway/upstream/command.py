@@ -93,7 +93,7 @@ def accept(
     system = _system(system_properties)
     wanted = system.pop("iothub-ack", "none") if ack is None else ack
     if wanted not in get_args(Ack):
-        raise _refused(f"{wanted!r} is no kind of acknowledgement", f"choose from {', '.join(get_args(Ack))}")
+        raise _refused(f"{wanted!r} is no kind of feedback", f"choose from {', '.join(get_args(Ack))}")
     expires = _expiry(system.get(_EXPIRY), ttl, now, limits)
     if ttl is not None or _EXPIRY in system:
         system[_EXPIRY] = f"{datetime.fromtimestamp(expires, UTC):%Y-%m-%dT%H:%M:%S.%f}0Z"

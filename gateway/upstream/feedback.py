@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Literal
 
 Status = Literal["Success", "Expired", "DeliveryCountExceeded", "Rejected", "Purged"]
@@ -57,6 +59,10 @@ class Feedback:
     def __len__(self) -> int:
         """How many records wait, in batches or for one."""
         return len(self._pending) + sum(len(batch.records) for batch in self._batches)
+
+    def __iter__(self) -> Iterator[FeedbackRecord]:
+        """The records that wait, oldest first; none is taken."""
+        return iter([*chain.from_iterable(batch.records for batch in self._batches), *self._pending])
 
     def add(self, record: FeedbackRecord) -> None:
         """Take a record in; a full batch is made at once."""

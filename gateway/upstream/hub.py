@@ -14,10 +14,11 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError
+from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
+from gateway.hub.twin import ARGUMENT_INVALID, TwinError
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.inbox import Inbox
@@ -103,9 +104,17 @@ class IotHub:
         body = self.twins.wire(client_id)
         return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
 
-    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | None], None]) -> None:
+    def report(
+        self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
+    ) -> None:
         """Change reported properties; see Cloud."""
-        answer(self.twins.update_reported(client_id, patch) if self._online else None)
+        result: int | TwinError | None = None
+        if self._online:
+            try:
+                result = self.twins.update_reported(client_id, patch)
+            except TwinRefusedError as refused:  # the whole twin would become too large
+                result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+        answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""

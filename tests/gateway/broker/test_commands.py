@@ -31,7 +31,7 @@ async def quiet(client):
 
 
 async def test_message_arrives_with_its_properties(hub):
-    """Body byte for byte; all properties percent-encoded behind devicebound/, system properties first."""
+    """Body byte for byte; all properties percent-encoded behind devicebound/, system properties last."""
     client = await receiver(hub)
     hub.gateway.upstream.commands.send(
         "press",
@@ -210,7 +210,7 @@ async def test_device_that_does_not_read_keeps_its_messages_at_the_cloud(hub):
         ({"body": bytes(65_537)}, 413, "65536 is the most"),
         ({"body": b"", "ttl": 0}, 400, "cannot live 0 seconds"),
         ({"body": b"", "ttl": 48 * 3_600 + 1}, 400, "cannot live"),
-        ({"body": b"", "ack": "often"}, 400, "no kind of acknowledgement"),
+        ({"body": b"", "ack": "often"}, 400, "no kind of feedback"),
     ],
 )
 async def test_message_that_iot_hub_would_not_take(hub, options, status, what):

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from gateway import Settings
 from gateway.events import ClientDisconnected, ConnectionRefused, MessageDropped
 from tests.gateway import packets as p
 
@@ -171,19 +172,29 @@ async def test_flags_of_publish_become_properties(hub, flags, properties):
     assert await client.packets(2) == [b"\x90\x03\0\1\1", p.PINGRESP]
 
 
-@pytest.mark.parametrize(
-    ("topic", "reason"),
-    [
-        ("a", "Message address a does not match any topic."),
-        (TOPIC + "a=b&", "the property bag has a stray '=' or '&' near ''"),
-        (TOPIC + "a=%zz", "the property bag has a broken %-escape in 'a=%zz'"),
-        (TOPIC + "a=b=c", "the property bag has a stray '=' or '&' near 'a=b=c'"),
-        (TOPIC + "$.ct=application/json", "does not match any topic."),
-        ("$iothub/twins/GET/?$rid=1", "does not match any topic."),
-        ("$iothub/methods/res/200/1", "does not match any topic."),
-        ("$SYS/x", "does not match any topic."),
-    ],
-)
+MEANINGLESS = [
+    ("a", "Message address a does not match any topic."),
+    (TOPIC + "a=b&", "the property bag has a stray '=' or '&' near ''"),
+    (TOPIC + "a=%zz", "the property bag has a broken %-escape in 'a=%zz'"),
+    (TOPIC + "a=b=c", "the property bag has a stray '=' or '&' near 'a=b=c'"),
+    (TOPIC + "$.ct=application/json", "does not match any topic."),
+    ("$iothub/twins/GET/?$rid=1", "does not match any topic."),
+    ("$iothub/methods/res/200/1", "does not match any topic."),
+    ("$SYS/x", "does not match any topic."),
+]
+
+
+@pytest.mark.parametrize(("topic", "reason"), MEANINGLESS)
+async def test_strict_closes_the_connection_where_edge_hub_drops(start, topic, reason):
+    """As IoT Hub does: no PUBACK, and the reason of the end says what was wrong."""
+    hub = await start(settings=Settings(strict=True))
+    client = await hub.join()
+    client.send(p.publish(topic))
+    assert reason in await reason_of(hub, client)
+    assert len(hub.gateway.upstream.inbox) == 0
+
+
+@pytest.mark.parametrize(("topic", "reason"), MEANINGLESS)
 async def test_message_that_means_nothing_is_acknowledged_and_dropped(hub, topic, reason):
     """PUBACK, an event and a warning, the connection stays; the same again says so again."""
     client = await hub.join()

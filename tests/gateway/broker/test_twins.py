@@ -90,6 +90,21 @@ async def test_reported_changes_are_gathered_for_five_seconds(hub):
     assert (twins.get("press").reported, twins.get("press").reported_version) == ({"a": 2, "c": 3}, 3)
 
 
+async def test_reported_changes_that_the_cloud_refuses_hold_up_nobody(hub):
+    """Each is small enough, together they are not: logged when they go up; other clients' changes go on."""
+    greedy, modest = await listener(hub, RESPONSES), await listener(hub, RESPONSES, device_id="mill")
+    for number in range(3):
+        change = json.dumps({f"{number}-{part}": "x" * 4_000 for part in range(5)}).encode()
+        greedy.send(p.publish(f"{REPORTED}{number}", change, qos=0))
+        assert twin_of(await greedy.packet())[0] == f"$iothub/twin/res/204/?$rid={number}"
+    modest.send(p.publish(f"{REPORTED}1", b'{"a":1}', qos=0))
+    await modest.packet()
+    hub.gateway.push_reported()
+    assert len(hub.gateway.upstream.twins.get("press").reported) == 5
+    assert hub.gateway.upstream.twins.get("mill").reported == {"a": 1}
+    assert "Updating reported properties failed press" in hub.log.getvalue()
+
+
 async def test_reported_changes_go_up_when_the_gateway_stops(hub):
     """Nothing that was answered 204 is lost by an orderly stop."""
     client = await listener(hub, RESPONSES)
@@ -142,6 +157,33 @@ async def test_strict_answers_as_iot_hub_does(start):
     assert second[0] == "$iothub/twin/res/400/?$rid=2"
     error = json.loads(second[2])
     assert (error["errorCode"], "invalid character ' '" in error["message"]) == (400_004, True)
+
+
+async def test_strict_refuses_what_the_cloud_refuses(start):
+    """A change that makes the whole twin too large, or one while the cloud is away, is answered, not left open."""
+    hub = await start(settings=Settings(strict=True))
+    client = await listener(hub, RESPONSES)
+    statuses = []
+    for number in range(10):
+        change = json.dumps({f"p{number}": "x" * 4_000}).encode()
+        client.send(p.publish(REPORTED + "1", change, qos=0))
+        statuses.append(p.read_publish(await client.packet())[0].split("/")[3])
+    assert statuses == ["204"] * 8 + ["400"] * 2
+    hub.gateway.upstream.online = False
+    client.send(p.publish(REPORTED + "1", b'{"p0":null}', qos=0))
+    assert p.read_publish(await client.packet())[0] == "$iothub/twin/res/500/?$rid=1"
+
+
+async def test_changes_that_wait_for_the_cloud_are_bounded(hub):
+    """A megabyte of them; then they are refused with 500 until the cloud is back."""
+    client = await listener(hub, RESPONSES, qos=0)
+    hub.gateway.upstream.online = False
+    statuses = []
+    for number in range(300):
+        client.send(p.publish(REPORTED + "1", json.dumps({f"p{number}": "x" * 4_000}).encode(), qos=0))
+        statuses.append(p.read_publish(await client.packet())[0].split("/")[3])
+    assert set(statuses[:260]) == {"204"}
+    assert set(statuses[-30:]) == {"500"}
 
 
 async def test_desired_change_is_told_to_who_subscribed(hub):

@@ -323,7 +323,7 @@ def refused(queues, *arguments, **options):
 @pytest.mark.parametrize(
     ("system", "options", "message"),
     [
-        ({"iothub-ack": "maybe"}, {}, "'maybe' is no kind of acknowledgement"),
+        ({"iothub-ack": "maybe"}, {}, "'maybe' is no kind of feedback"),
         ({"iothub-ack": ""}, {}, "'' is no kind"),
         ({}, {"ack": "Full"}, "'Full' is no kind"),
         ({}, {"ttl": 0}, "cannot live 0 seconds"),
@@ -463,6 +463,7 @@ def test_feedback_waits_fifteen_seconds_or_for_sixty_four_records(queues, clock)
     batch = queues.feedback.receive(clock.now())
     assert (len(batch.records), batch.enqueued) == (64, clock.now())
     end(2)
+    assert [record.device_id for record in queues.feedback] == ["d0", "d1"]
     clock.advance(14.9)
     queues.tick()
     assert queues.feedback.receive(clock.now()) is None
