@@ -52,6 +52,17 @@ async def test_connection_says_who_and_how(room, sdk, transport):
     assert (connected.client_id, connected.server_name, connected.tls_version) == ("dev1", "localhost", version)
 
 
+async def test_gateway_in_place_of_the_hub_is_taken(room, sdk, transport):
+    """A connection string with the gateway as HostName: token and user name bear the gateway's name, which is fine."""
+
+    def without_hub(text):
+        return text.replace(room.gateway.hub_hostname, room.gateway.hostname).partition(";GatewayHostName=")[0]
+
+    device = await room.open(sdk, transport=transport, change=without_hub)
+    await device.send(body="1")
+    assert (await room.message()).body == b"1"
+
+
 async def test_wrong_key_is_a_credential_error(room, sdk, transport):
     """A key that is not the device's is refused with CONNACK 5, which each SDK says in its own way."""
     room.gateway.connection_string("dev1")
