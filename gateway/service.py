@@ -11,14 +11,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from certs import Authority, Chain
+from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
+from gateway.broker.methodcalls import MethodCalls
 from gateway.broker.report import Report
-from gateway.broker.server import Server
+from gateway.broker.routes import Routes
+from gateway.broker.server import Head, Server
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, PortError
 from gateway.events import Events
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
@@ -41,7 +44,9 @@ class Gateway:
         async with Gateway(hostname="gw.factory.test") as gateway:
             gateway.connection_string("press-7")
 
-    Without `chain` it makes one for `hostname`. `mqtt_port` 0 takes any free port; the port is known once started.
+    Without `chain` it makes one for `hostname`. A port of 0 takes any free port; the ports are known once started.
+    `https_port` is for MQTT over WebSocket and HTTPS; None leaves it out, and a port that cannot be had is told in the
+    log and left out too. Modules of `edge_device_id` may call direct methods over HTTPS.
     With `state`, keys, registrations and messages survive in that folder; without, nothing is left behind. `tls` lists
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `amqtt_plugins` are plugins of
     amqtt (dotted class name -> configuration) that get the broker's events.
@@ -54,6 +59,8 @@ class Gateway:
         hostname: str = "localhost",
         bind: str = "127.0.0.1",
         mqtt_port: int = 0,
+        https_port: int | None = 0,
+        edge_device_id: str = "edge",
         hub_hostname: str = "hub.leafgate.test",
         state: Path | None = None,
         store: str | None = None,
@@ -72,8 +79,11 @@ class Gateway:
         self.log = log or _logger()
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
+        self.edge_device_id = edge_device_id
         self._wanted_port = mqtt_port
         self._port: int | None = None
+        self._wanted_https_port = https_port
+        self._https_port: int | None = None
         self._state = None if state is None else state.absolute()
         self._keeps = state is not None
         self._store_kind = store or ("memory" if state is None else "sqlite")
@@ -109,6 +119,7 @@ class Gateway:
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
+        report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
             admission=Admission(self.registry.find, self._audiences(), self.settings.token_skew),
@@ -116,14 +127,37 @@ class Gateway:
             intake=Intake(store, link.forward, self.clock.now, self.log),
             edge=edge,
             ticks=(edge.tick, self.upstream.tick),
-            report=Report(self.log, self.events, self.clock.now),
+            report=report,
             clock=self.clock,
             settings=self.settings,
         )
         self._exit.push_async_callback(server.stop)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
+        await self._listen_https(server)
         self._server, self._edge = server, edge
+
+    async def _listen_https(self, server: Server) -> None:
+        wanted, self._https_port = self._https_port or self._wanted_https_port, None
+        if wanted is None:
+            return
+        calls = MethodCalls(
+            edge_device_id=self.edge_device_id,
+            hub_hostname=self.hub_hostname,
+            judge=server.judge,
+            invoke=server.edge.invoke,
+            report=server.report,
+        )
+        routes = Routes(calls, server.report)
+        head = Head(
+            "Started HTTP head on port %d",
+            "--https-port",
+            lambda host: HttpCarrier(host, routes, self.clock, self.settings),
+        )
+        try:
+            self._https_port = await server.listen(self.bind, wanted, self.log, head)
+        except PortError as wrong:
+            self.log.warning("No HTTPS and no MQTT over WebSocket: %s; %s", wrong.message, wrong.hint)
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
@@ -148,6 +182,11 @@ class Gateway:
         if self._port is None:
             raise GatewayError("the gateway has not been started, so it has no port yet")
         return self._port
+
+    @property
+    def https_port(self) -> int | None:
+        """The port for MQTT over WebSocket and HTTPS; None when there is none."""
+        return self._https_port
 
     @property
     def state(self) -> Path:

@@ -98,6 +98,9 @@ def up(
         int | None, _option("--seed", "Make serials, EC keys and SAS keys repeat.", min=0, metavar="N")
     ] = None,
     mqtt_port: Annotated[int, _option("--mqtt-port", "MQTT over TLS; 0 takes any free port.", min=0, max=65535)] = 8883,
+    https_port: Annotated[
+        int, _option("--https-port", "MQTT over WebSocket, and HTTPS; 0 takes any free port.", min=0, max=65535)
+    ] = 443,
     bind: Annotated[str, _option("--bind", "Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
     state: Annotated[
         Path | None, _option("--state", "Keep certificates, leaves and messages here.", metavar="DIR")
@@ -137,6 +140,7 @@ def up(
         tls=tuple(tls or ()),
         seed=seed,
         mqtt_port=mqtt_port,
+        https_port=https_port,
         bind=bind,
         state=state,
         ready_file=ready_file,

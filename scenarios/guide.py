@@ -36,6 +36,8 @@ def _lines(
         yield ""
     yield f"The gateway {gateway.hostname} is up."
     yield f"  mqtt    {gateway.bind}:{gateway.mqtt_port}"
+    if gateway.https_port is not None:
+        yield f"  https   {gateway.bind}:{gateway.https_port}  (MQTT over WebSocket, direct method calls)"
     yield f"  root    {gateway.root_ca}"
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"

@@ -25,7 +25,7 @@ def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
         "hostname": gateway.hostname,
         "bind": gateway.bind,
         "mqtt_port": gateway.mqtt_port,
-        "https_port": None,
+        "https_port": gateway.https_port,
         "metrics_port": None,
         "admin_url": None,
         "root_ca": str(gateway.root_ca),

@@ -177,6 +177,7 @@ class GatewayHandle:
         *,
         chain: Chain | None = None,
         mqtt_port: int = 0,
+        https_port: int | None = 0,
         tls: tuple[TlsVersion, ...] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
@@ -191,6 +192,7 @@ class GatewayHandle:
                 # A seed, so that RSA keys come out of the cache: some generations would cost seconds per test.
                 chain=chain or ChainPlan(**({"seed": new_seed()} | plan)).build(),
                 mqtt_port=mqtt_port,
+                https_port=https_port,
                 state=state,
                 store="memory",
                 tls=tls,
@@ -230,6 +232,11 @@ class GatewayHandle:
     def mqtt_port(self) -> int:
         """The port it listens on."""
         return self._gateway.mqtt_port
+
+    @property
+    def https_port(self) -> int | None:
+        """The port for MQTT over WebSocket and HTTPS; None when it has none."""
+        return self._gateway.https_port
 
     @property
     def root_ca(self) -> Path:

@@ -50,6 +50,7 @@ class Options:
     tls: Sequence[str] = ()
     seed: int | None = None
     mqtt_port: int = 8883
+    https_port: int = 443
     bind: str = "127.0.0.1"
     state: Path | None = None
     ready_file: Path | None = None
@@ -103,6 +104,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             chain=chain,
             bind=options.bind,
             mqtt_port=options.mqtt_port,
+            https_port=options.https_port,
             state=options.state,
             tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
         )

@@ -8,13 +8,10 @@ Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, M
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Final, cast
 
-from cryptography.x509 import InvalidVersion
-
-from certs import load_certificate
 from gateway.broker import wire
+from gateway.broker.peer import client_certificate
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
 from gateway.errors import StoreError
@@ -23,6 +20,7 @@ from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
 from gateway.hub.identity import Identity
 
 if TYPE_CHECKING:
+    from gateway.broker.carrier import Carrier, Carriers
     from gateway.broker.server import Server
 
 _HANDSHAKE, _WAITING, _OPEN, _CLOSED = range(4)
@@ -37,11 +35,11 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_client", "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted",
-        "address", "channel", "deadline", "limit", "pending", "writable",
+        "address", "carrier", "channel", "deadline", "limit", "pending", "writable",
     )  # fmt: skip
     _transport: asyncio.Transport
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, carriers: Carriers | None = None) -> None:
         self._server = server
         self._state = _HANDSHAKE
         self._tls: OpenSslSession = server.tls.session()
@@ -57,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = server.clock.monotonic() + self.limit
         self.channel = server.next_channel()  # eight hex digits that the log names the connection by
         self.address = ("", 0)
+        self.carrier: Carrier | None = None if carriers is None else carriers(self)
 
     @property
     def peer(self) -> str:
@@ -79,8 +78,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the peer has until the CONNECT deadline."""
         self._transport = cast(asyncio.Transport, transport)
-        transport = self._transport
-        transport.set_write_buffer_limits(high=_WRITE_LIMIT)
+        self._transport.set_write_buffer_limits(high=_WRITE_LIMIT)
         self.address = transport.get_extra_info("peername")[:2]
         self._server.connections.add(self)
         if self._server.stopping:  # accepted in the last moment
@@ -127,11 +125,13 @@ class Connection(asyncio.BufferedProtocol):
             self._state = _WAITING
         if plain:
             try:
-                self._feed(plain)
+                self._feed(plain if self.carrier is None else self.carrier.receive(plain))
             except wire.MalformedPacketError as wrong:
                 self._reject(None, f"malformed packet: {wrong}")
             if self.pending:
                 self.flush()
+            if self.carrier is not None:
+                self.speak()
             if self._tls.ending is not None:
                 self._tls_ended(self._tls.ending)
         else:
@@ -153,11 +153,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _gone(self) -> None:
         """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
-        if self._state == _WAITING:
-            silence = TlsFailedError("the client left after the handshake, without CONNECT", None, None)
-            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
-        elif self._state == _HANDSHAKE and self._heard:
-            silence = TlsFailedError("the client left during the handshake", None, None)
+        where = {_HANDSHAKE: "during the handshake", _WAITING: "after the handshake, without CONNECT"}.get(self._state)
+        if where is not None and self._heard and (self.carrier is None or not self.carrier.heard):
+            silence = TlsFailedError(f"the client left {where}", None, None)
             self._server.report.handshake_failed(self, self._tls.server_name(), silence)
         self.end("Channel closed.")
 
@@ -229,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(code, str(other))
             return
         facts = self._tls.peer()
-        verdict = self._server.admission.judge(connect, _certificate(facts), self._server.clock.now())
+        verdict = self._server.admission.judge(connect, client_certificate(facts), self._server.clock.now())
         if verdict.code is not ConnackCode.ACCEPTED:
             self._connect = None
             self._reject(verdict.code, verdict.reason, connect)
@@ -315,9 +313,25 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send what is pending, in one TLS record if it fits."""
         packets, self.pending = self.pending, []
-        if self._state != _CLOSED:
+        if self.carrier is not None:
+            packets = self.carrier.wrap(packets)
+        if packets and self._state != _CLOSED:
             self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
             self._transport.write(self._tls.outgoing())
+
+    def speak(self) -> None:
+        """Send what the carrier says by itself, and end when it is over."""
+        if self.carrier is None or self._state == _CLOSED:
+            return
+        self.flush()
+        if self.carrier.ended:
+            self._reject(None, self.carrier.ended)
+        elif self.carrier.ended is not None:
+            self.end("Channel closed.")
+
+    def certificate(self) -> ClientCertificate | None:
+        """What the client showed in the handshake."""
+        return client_certificate(self._tls.peer())
 
     def close(self, reason: str) -> None:
         """End the connection from this side."""
@@ -339,6 +353,8 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection because its deadline has passed."""
         if self._state == _OPEN:
             self.end("Keep Alive timed out.")
+        elif self.carrier is not None and self.carrier.expire():
+            self.speak()
         else:
             self._reject(None, "Connection timed out on waiting for CONNECT")
 
@@ -356,7 +372,9 @@ class Connection(asyncio.BufferedProtocol):
         """Close; `reason` says why a session ended, empty after a DISCONNECT."""
         if self._state == _CLOSED:
             return
-        if self.pending:
+        if self.carrier is not None:
+            self.carrier.close()
+        if self.pending or self.carrier is not None:
             self.flush()
         was_open, self._state = self._state == _OPEN, _CLOSED
         self._server.connections.discard(self)
@@ -380,15 +398,3 @@ class Connection(asyncio.BufferedProtocol):
     def _send_encrypted(self) -> None:
         if data := self._tls.outgoing():
             self._transport.write(data)
-
-
-def _certificate(facts: PeerFacts) -> ClientCertificate | None:
-    if not facts.certificates:
-        return None
-    own = facts.certificates[0]
-    try:
-        read = load_certificate(own)
-        return ClientCertificate(own, read.not_valid_before_utc.timestamp(), read.not_valid_after_utc.timestamp())
-    except (ValueError, InvalidVersion):
-        # OpenSSL completes the handshake with certificates that break X.509; such a one is never within its time.
-        return ClientCertificate(own, math.inf, -math.inf)

@@ -27,6 +27,7 @@ from gateway.hub.connect import CertificateFault, Connect
 from gateway.hub.subscriptions import feature_of
 
 _JUDGED = {TokenFault: "token", CertificateFault: "certificate"}
+_PATH_TOLD = 200  # characters of a path that nobody knows
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
 _SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
@@ -65,7 +66,7 @@ class Report:
 
     def refused(self, party: Party, connect: Connect | None, code: int | None, reason: str) -> None:
         """A client was turned away (MqttAdapter.cs, DeviceIdentityProvider.cs)."""
-        judged = next((word for fault, word in _JUDGED.items() if isinstance(reason, fault)), None)
+        judged = _judged(reason)
         reason = _without_secrets(reason)
         client_id = party.client_id
         if connect is None:
@@ -90,6 +91,30 @@ class Report:
             self._log.info("ClientAuthenticated, %s, %s", name, party.channel)
             self._log.info("New device connection for device %s", name)
         self._events.emit(ClientConnected(self._now(), party.peer, name, facts.version, facts.server_name))
+
+    def websocket(self, party: Party) -> None:
+        """A WebSocket for MQTT is open (MqttWebSocketListener.cs)."""
+        self._log.info("Processed MQTT WebSocket request with CorrelationId %s", party.channel)
+
+    def unauthorized(self, party: Party, name: str, message: str, reason: str) -> None:
+        """An HTTPS request had no good credentials (HttpRequestAuthenticator.cs); `reason` is what was judged."""
+        name = _without_secrets(name)
+        judged = _judged(reason)
+        if judged is not None:
+            self._log.warning("Error authenticating %s for %s because %s", judged, name, reason)
+        elif reason != message:
+            self._log.warning("%s was refused: %s, %s", name, _without_secrets(reason), party.channel)
+        self._log.error("Http Authentication failed due to following issue - %s", _without_secrets(message))
+
+    def file_upload(self, party: Party, method: str, path: str) -> None:
+        """An SDK has asked for file upload, which the product has no route for."""
+        text = "File upload is not available through a gateway: %s %s gets 404 [%s], %s"
+        self._log.warning(text, method, _without_secrets(path[:_PATH_TOLD]), party.peer, party.channel)
+
+    def unknown_path(self, party: Party, method: str, path: str) -> None:
+        """An HTTPS request for something that is not there."""
+        text = "Nothing is at %s, so %s gets 404 [%s], %s"
+        self._log.info(text, _without_secrets(path[:_PATH_TOLD]), method, party.peer, party.channel)
 
     def displaced(self, party: Party, name: str) -> None:
         """A client's id has connected anew (ConnectionManager.cs)."""
@@ -128,6 +153,10 @@ class Report:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""
         self._log.warning("Message was not sent for device Id %s. %s", party.client_id, reason)
         self._events.emit(MessageDropped(self._now(), party.peer, party.client_id or "", topic, reason))
+
+
+def _judged(reason: str) -> str | None:
+    return next((word for fault, word in _JUDGED.items() if isinstance(reason, fault)), None)
 
 
 def _without_secrets(text: str) -> str:

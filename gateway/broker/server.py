@@ -1,4 +1,4 @@
-"""The MQTT/TLS listener and what its connections share."""
+"""The listeners and what their connections share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
 from gateway.broker import wire
+from gateway.broker.carrier import Carriers
 from gateway.broker.connection import Connection
 from gateway.broker.intake import Intake
 from gateway.broker.report import Report
@@ -21,7 +24,7 @@ from gateway.broker.tls import TlsContext
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.errors import PortError
-from gateway.hub.connect import Admission, Will
+from gateway.hub.connect import Admission, ClientCertificate, Connect, Verdict, Will
 from gateway.hub.edge import EdgeHub
 from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_request, parse_telemetry
 
@@ -36,6 +39,18 @@ _ADVICE = {
     "net.ipv4.ip_unprivileged_port_start, or setcap cap_net_bind_service)",
     errno.EADDRNOTAVAIL: "this machine has no such address: 127.0.0.1 is the default of --bind",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One listener: the product's log line for its port, the option that sets it, and what carries MQTT there."""
+
+    started: str
+    option: str
+    carriers: Carriers | None = None
+
+
+MQTT = Head("Initializing TLS endpoint on port %d for MQTT head.", "--mqtt-port")
 
 
 class Server:
@@ -71,12 +86,12 @@ class Server:
         self._channels = count(1)
         self._telemetry: dict[bytes, Telemetry] = {}
         self._to_flush: set[Connection] = set()
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
 
-    async def listen(self, address: str, port: int, log: logging.Logger) -> int:
-        """Open the listener; returns the port it got. Raises PortError."""
+    async def listen(self, address: str, port: int, log: logging.Logger, head: Head = MQTT) -> int:
+        """Open a listener; returns the port it got. Raises PortError."""
         try:
             listening = _bind(address, port)
         except (OSError, OverflowError) as wrong:
@@ -84,12 +99,14 @@ class Server:
             # resolvers have negative numbers, which strerror does not know
             reason = os.strerror(number) if number > 0 else getattr(wrong, "strerror", None) or str(wrong)
             reason = reason.lower()
-            hint = _ADVICE.get(number, "check --bind and --mqtt-port")
+            hint = _ADVICE.get(number, f"check --bind and {head.option}")
             raise PortError(address, port, reason, hint) from None
-        self._listener = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=_BACKLOG)
+        accept = partial(Connection, self, head.carriers)
+        self._listeners.append(await self.loop.create_server(accept, sock=listening, backlog=_BACKLOG))
         bound: int = listening.getsockname()[1]
-        log.info("Initializing TLS endpoint on port %d for MQTT head.", bound)
-        self._schedule_sweep()
+        log.info(head.started, bound)
+        if self._sweeper is None:
+            self._schedule_sweep()
         return bound
 
     async def stop(self) -> None:
@@ -97,8 +114,8 @@ class Server:
         self._unsubscribe()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         self.stopping = True
         for connection in tuple(self.connections):
             connection.close("the gateway is stopping")
@@ -112,6 +129,10 @@ class Server:
     def next_channel(self) -> str:
         """The eight hex digits by which the log names the next connection."""
         return f"{next(self._channels):08x}"
+
+    def judge(self, connect: Connect, certificate: ClientCertificate | None, done: Callable[[Verdict], None]) -> None:
+        """Judge credentials that did not come in a CONNECT as if they had."""
+        done(self.admission.judge(connect, certificate, self.clock.now()))
 
     def sweep(self) -> None:
         """Let time take effect: on the hub, and on connections whose deadline has passed."""

@@ -131,6 +131,23 @@ class Client:
         """The next packets."""
         return [await self.packet() for _ in range(count)]
 
+    async def exactly(self, count):
+        """The next plain bytes; EOFError when the gateway closes first."""
+        while len(self._plain) < count:
+            await self._more()
+        return self._take(count)
+
+    async def until(self, mark):
+        """The next plain bytes up to and with `mark`."""
+        while (found := self._plain.find(mark)) < 0:
+            await self._more()
+        return self._take(found + len(mark))
+
+    def _take(self, count):
+        taken = bytes(self._plain[:count])
+        del self._plain[:count]
+        return taken
+
     async def rest(self):
         """Every plain byte until the gateway closes."""
         try:

@@ -12,6 +12,7 @@ from gateway import Gateway, ManualClock
 from gateway.logs import EdgeHubFormatter
 from tests.gateway import packets
 from tests.gateway.client import PATIENCE, Client, tls_context
+from tests.gateway.web import Web, binary, upgrade
 
 
 class Hub:
@@ -76,6 +77,26 @@ class Hub:
     async def dial(self, context=None, **options):
         """A connection with TLS, without CONNECT."""
         return self._keep(await Client.tls(self.gateway.mqtt_port, context or self.context, **options))
+
+    async def web(self, context=None, **options):
+        """A connection with TLS to the port for HTTPS and WebSockets."""
+        client = await Client.tls(self.gateway.https_port, context or self.context, **options)
+        return Web(self._keep(client))
+
+    async def websocket(self, context=None, *, dialled=None, **request):
+        """An open WebSocket for MQTT."""
+        web = await self.web(context, **(dialled or {}))
+        web.send(upgrade(**request))
+        status, headers, _ = await web.response()
+        assert (status, headers["sec-websocket-protocol"]) == (101, "mqtt")
+        return web
+
+    async def join_web(self, device_id="press", module_id=None, *, context=None, present=False, **options):
+        """A device that is connected over WebSocket."""
+        web = await self.websocket(context)
+        web.send(binary(self.hello(device_id, module_id, **options)))
+        assert await web.packet() == bytes((0x20, 2, present, 0))
+        return web
 
     async def join(self, device_id="press", module_id=None, *, context=None, present=False, dialled=None, **options):
         """A connected device."""

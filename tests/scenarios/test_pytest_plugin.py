@@ -36,7 +36,8 @@ TESTS = """
     def test_two_gateways(gateway_factory):
         one = gateway_factory(hostname="one.test")
         two = gateway_factory(hostname="two.test", generation="1.5", key="ec")
-        assert one.mqtt_port != two.mqtt_port and one.root_ca != two.root_ca
+        assert len({one.mqtt_port, two.mqtt_port, one.https_port, two.https_port}) == 4
+        assert one.root_ca != two.root_ca
         for gateway in (one, two):
             with gateway.leaf("press-7").device() as device:
                 device.send({"to": gateway.hostname})

@@ -79,7 +79,8 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
     assert (facts["version"], facts["hostname"], facts["bind"]) == (1, "gw.factory.test", "127.0.0.1")
     always = {"version", "pid", "hostname", "bind", "mqtt_port", "root_ca", "state", "hub", "leaves"}
     assert set(facts) == always | {"https_port", "metrics_port", "admin_url"}
-    assert [facts[name] for name in ("https_port", "metrics_port", "admin_url")] == [None] * 3
+    assert [facts[name] for name in ("metrics_port", "admin_url")] == [None] * 2
+    assert facts["https_port"] not in (0, facts["mqtt_port"])
     assert facts["hub"] == {
         "hostname": "hub.leafgate.test",
         "https_port": None,
@@ -228,6 +229,31 @@ def test_busy_port_exits_3_with_a_hint() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_busy_https_port_is_told_once_and_left_out(tmp_path: Path) -> None:
+    """One line says what does not work and what to do; the rest works, and the ready file says null."""
+    path = tmp_path / "ready.json"
+    show = "import os; print(open(os.environ['LEAFGATE_READY']).read())"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = ("up", "--mqtt-port", "0", "--ready-file", path)
+        done = leafgate(*command, "--", sys.executable, "-c", show, env={"LEAFGATE_HTTPS_PORT": port})
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "HTTPS" in line]
+    assert f"No HTTPS and no MQTT over WebSocket: cannot listen on 127.0.0.1:{port}: address already in use" in line
+    assert "take another port (0 means any free one)" in line
+    assert json.loads(done.stdout)["https_port"] is None
+
+
+def test_guide_names_the_https_port(tmp_path: Path) -> None:
+    """What is printed for people is what the ready file says."""
+    path = tmp_path / "ready.json"
+    with running("up", "--mqtt-port", "0", "--ready-file", path) as process:
+        facts = ready(process, path)
+        lines = iter(process.stdout.readline, "") if process.stdout else iter(())
+        line = next(line for line in lines if line.startswith("  https "))
+    assert line.split()[1] == f"127.0.0.1:{facts['https_port']}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -242,13 +268,14 @@ def test_busy_port_exits_3_with_a_hint() -> None:
         (["--scenario", "tls"], 2, "choose one of them"),
         (["--leaf", "a b"], 2, "cannot be a device"),
         (["--mqtt-port", "70000"], 2, "65535"),
+        (["--https-port", "70000"], 2, "65535"),
     ],
 )
 def test_wrong_option_is_one_line_with_a_hint(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
 ) -> None:
     """Each wrong value is told without a traceback, and the exit code says whether it was usage or start."""
-    done = inside(capsys, "up", "--mqtt-port", "0", *arguments)
+    done = inside(capsys, "up", "--mqtt-port", "0", "--https-port", "0", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
