@@ -5,7 +5,7 @@ import asyncio
 from tests.interop.sdk.process import PATIENCE, SdkClient
 
 SDKS = ("python", "node")
-TRANSPORTS = ("mqtt",)
+TRANSPORTS = ("mqtt", "ws")
 
 
 class Room:
@@ -43,7 +43,7 @@ class Room:
     @property
     def ports(self):
         """The free ports by the ones that SDKs want."""
-        return {8883: self.gateway.mqtt_port}
+        return {8883: self.gateway.mqtt_port, 443: self.gateway.https_port}
 
     async def message(self, device_id="dev1"):
         """The next message of a device that arrived upstream."""
