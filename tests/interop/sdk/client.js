@@ -30,7 +30,11 @@ function chainOf (error) {
   return found
 }
 
-function create (kind, transport, { connection_string: text, x509 }) {
+async function create (kind, transport, { connection_string: text, x509, edge }) {
+  if (edge) { // what the Python SDK calls the Edge local development variables
+    Object.assign(process.env, edge)
+    return kind.fromEnvironment(transport)
+  }
   if (!x509) return kind.fromConnectionString(text, transport)
   // The way that keeps the gateway's name: with x509=true in a connection string the SDK ignores GatewayHostName.
   const identity = { host: x509.hub, deviceId: x509.device_id, gatewayHostName: x509.gateway }
@@ -52,7 +56,7 @@ const clients = new Map()
 
 const driver = {
   async open (name, { transport = 'mqtt', ca, module = false, options = {}, ...identity }) {
-    const client = create(module ? ModuleClient : Client, transport === 'ws' ? MqttWs : Mqtt, identity)
+    const client = await create(module ? ModuleClient : Client, transport === 'ws' ? MqttWs : Mqtt, identity)
     const all = { ...options }
     clients.set(name, { client, all, twin: null })
     if (ca !== undefined && ca !== null) all.ca = ca
@@ -128,6 +132,13 @@ const driver = {
       })
     }
     await settle(name)
+  },
+
+  // Call a method of another device or module, as modules may.
+  async invoke (name, { device_id: device, module_id: module, method, payload }) {
+    const call = { methodName: method, payload, responseTimeoutInSeconds: 10, connectTimeoutInSeconds: 5 }
+    const { client } = clients.get(name)
+    return { result: await (module ? client.invokeMethod(device, module, call) : client.invokeMethod(device, call)) }
   },
 
   async disconnect (name) {

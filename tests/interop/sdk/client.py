@@ -7,6 +7,7 @@ desired property, a method, a lost connection) is an event without one. Each com
 
 import asyncio
 import json
+import os
 import sys
 import threading
 
@@ -109,6 +110,11 @@ class Driver:
         await self._settle(client)
         return {}
 
+    async def invoke(self, name, *, device_id, method, payload, module_id=None):
+        """Call a method of another device or module, as modules may."""
+        call = {"methodName": method, "payload": payload, "responseTimeoutInSeconds": 10, "connectTimeoutInSeconds": 5}
+        return {"result": await self.clients[name].invoke_method(call, device_id, module_id)}
+
     async def upload(self, name, *, blob):
         """Ask where to upload a file to."""
         return {"where": await self.clients[name].get_storage_info_for_blob(blob)}
@@ -157,6 +163,9 @@ class Driver:
 
 
 def _create(kind, identity, options):
+    if "edge" in identity:  # what the SDK calls the Edge local development variables
+        os.environ.update(identity["edge"])
+        return kind.create_from_edge_environment(**options)
     if "x509" not in identity:
         return kind.create_from_connection_string(identity["connection_string"], **options)
     given = identity["x509"]

@@ -77,6 +77,13 @@ class Room:
         await self.route(sdk)
         return await SdkClient(sdk, name, {"ca": self.root, **given}).open()
 
+    async def open_edge_module(self, sdk, device_id, module_id, **given):
+        """A connected module that is configured by environment variables, as on an edge device."""
+        await self.route(sdk)
+        text = self.gateway.connection_string(device_id, module_id)
+        edge = {"EdgeHubConnectionString": text, "EdgeModuleCACertificateFile": str(self.gateway.root_ca)}
+        return await SdkClient(sdk, f"{device_id}/{module_id}", {"edge": edge, "module": True, **given}).open()
+
     async def open(self, sdk, *identity, **given):
         """A connected client; SdkError when it does not connect."""
         return await (await self.client(sdk, *identity, **given)).open()

@@ -6,8 +6,11 @@ import pytest
 
 from gateway import ManualClock
 from tests.interop.sdk.marks import MARKS
+from tests.interop.sdk.process import SdkError
 
 pytestmark = MARKS
+
+UNAUTHORIZED = "HTTP operation returned: 401 Error('Unauthorized')"
 
 
 @pytest.mark.parametrize("payload", [{"delay": 5, "why": "é"}, [1, 2], "text", 0, None], ids=str)
@@ -56,3 +59,38 @@ async def test_method_reaches_a_device_that_came_back(room, sdk, transport):
     await device.reconnect()
     result = await room.gateway.invoke_method("dev1", "reboot")
     assert (result.status, result.json()) == (200, "again")
+
+
+async def test_module_calls_a_leaf(room, sdk, transport):
+    """A module of the edge device calls a method of a leaf through the gateway, over HTTPS."""
+    leaf = await room.open(sdk, "dev1", transport=transport)
+    await leaf.serve(methods={"reboot": [207, {"in": "a minute"}]})
+    module = await room.open_edge_module(sdk, room.gateway.edge_device_id, "caller", transport=transport)
+    answer = await module.invoke(device_id="dev1", method="reboot", payload={"delay": 5})
+    assert answer["result"] == {"status": 207, "payload": {"in": "a minute"}}
+    assert (await leaf.event("method"))["payload"] == {"delay": 5}
+
+
+async def test_module_calls_a_module(room, sdk, transport):
+    """The same for a module of another device."""
+    other = await room.open(sdk, "dev1", "filter", transport=transport)
+    await other.serve(methods={"reset": [200, None]})
+    module = await room.open_edge_module(sdk, room.gateway.edge_device_id, "caller", transport=transport)
+    answer = await module.invoke(device_id="dev1", module_id="filter", method="reset", payload=None)
+    assert answer["result"] == {"status": 200, "payload": None}
+
+
+async def test_module_of_another_device_may_not_call(room, sdk, transport):
+    """Only modules of the edge device itself."""
+    leaf = await room.open(sdk, "dev1", transport=transport)
+    await leaf.serve(methods={"reboot": [200, None]})
+    module = await room.open_edge_module(sdk, "dev2", "caller", transport=transport)
+    with pytest.raises(SdkError) as refused:
+        await module.invoke(device_id="dev1", method="reboot", payload={})
+    said = 'Error: {"message":"Only modules on the same device can invoke DirectMethods"}'
+    expected = {
+        "python": (("ClientError", "Unexpected failure"), ("ServiceError", UNAUTHORIZED)),
+        "node": (("UnauthorizedError", said),),
+    }
+    assert refused.value.chain == expected[sdk.name]
+    assert leaf.process.of("method") == []
