@@ -10,7 +10,7 @@ from tests.interop.sdk.process import SdkError
 
 pytestmark = MARKS
 
-UNAUTHORIZED = "HTTP operation returned: 401 Error('Unauthorized')"
+UNAUTHORIZED = "HTTP operation returned: 401 UnauthorizedError(Error: Unauthorized)"
 
 
 @pytest.mark.parametrize("payload", [{"delay": 5, "why": "é"}, [1, 2], "text", 0, None], ids=str)
