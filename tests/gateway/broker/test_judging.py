@@ -263,6 +263,7 @@ async def test_clock_that_is_set_back_judges_nobody(hub):
     """A new period begins, and is as long as any other."""
     client = await hub.join()
     hub.clock.advance(-DAY)
+    await hub.turn()
     hub.clock.advance(299)
     client.send(p.PINGREQ)
     assert await client.packet() == p.PINGRESP
