@@ -102,6 +102,10 @@ def up(
         int, _option("--https-port", "MQTT over WebSocket, and HTTPS; 0 takes any free port.", min=0, max=65535)
     ] = 443,
     bind: Annotated[str, _option("--bind", "Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    setting: Annotated[
+        list[str] | None,
+        _option("--setting", "A setting of the Edge Hub, as in strict=true; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
     state: Annotated[
         Path | None, _option("--state", "Keep certificates, leaves and messages here.", metavar="DIR")
     ] = None,
@@ -142,6 +146,7 @@ def up(
         mqtt_port=mqtt_port,
         https_port=https_port,
         bind=bind,
+        settings=tuple(setting or ()),
         state=state,
         ready_file=ready_file,
         log_level=log_level.value if log_level else None,

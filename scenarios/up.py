@@ -24,6 +24,7 @@ from scenarios.errors import CannotPlayError, ScenariosError
 from scenarios.fields import suggestion
 from scenarios.model import Loaded
 from scenarios.refusals import Refusals, show_log
+from scenarios.settings import parse_settings
 from scenarios.stage import plan_for
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
@@ -52,6 +53,7 @@ class Options:
     mqtt_port: int = 8883
     https_port: int = 443
     bind: str = "127.0.0.1"
+    settings: Sequence[str] = ()
     state: Path | None = None
     ready_file: Path | None = None
     log_level: str | None = None
@@ -82,6 +84,7 @@ def _check(options: Options) -> None:
     for version in options.tls:
         if version not in TLS_VERSIONS:
             raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
+    parse_settings(options.settings)
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -106,6 +109,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             mqtt_port=options.mqtt_port,
             https_port=options.https_port,
             state=options.state,
+            settings=parse_settings(options.settings),
             tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
         )
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)

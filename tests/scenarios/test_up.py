@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from gateway import Settings
 from leafsim import ConnectionString, Device, TlsRefused
 from scenarios.cli import Generation
+from scenarios.errors import ScenariosError
+from scenarios.settings import parse_settings
 from tests.scenarios.command import inside, leafgate, running
 
 DEVICE = """
@@ -328,3 +331,35 @@ def test_generations_of_the_command_are_those_of_certs() -> None:
     from certs import GENERATIONS
 
     assert {item.value for item in Generation} == set(GENERATIONS)
+
+
+def test_every_setting_is_documented():
+    """Name, default and description as the model has them."""
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        assert f"| `{name}` | {default} | {field.description} |" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "hint"),
+    [
+        ("strict", "'strict' is no setting", "write NAME=VALUE"),
+        ("strikt=true", "there is no setting 'strikt'", "strict"),
+        ("strict=perhaps", "strict=perhaps: input should be a valid boolean", "as IoT Hub and the specification do"),
+        ("max-keep-alive=0", "max_keep_alive=0: input should be greater than 0", "cap of 1.5 x keep-alive"),
+    ],
+)
+def test_setting_that_cannot_be_read(given, message, hint):
+    """One line with what is wrong and one with what to write; exit code 2."""
+    with pytest.raises(ScenariosError) as error:
+        parse_settings([given])
+    assert error.value.exit_code == 2
+    assert message in error.value.message
+    assert hint in error.value.hint
+
+
+def test_settings_are_read():
+    """Each value in its own type, dashes or underscores."""
+    settings = parse_settings(["strict=true", "max-keep-alive=30", "durability=full"])
+    assert (settings.strict, settings.max_keep_alive, settings.durability) == (True, 30.0, "full")
