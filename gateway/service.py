@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
+
+from cryptography import x509
 
 from certs import Authority, Chain
 from gateway.broker.http import HttpCarrier
@@ -23,16 +25,23 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError, PortError
 from gateway.events import Events
+from gateway.hub.authenticator import Authenticator
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
+from gateway.hub.reauthenticate import Reauthenticator
+from gateway.hub.rules import Rules
+from gateway.hub.scope import ScopeCache, ScopeStore
+from gateway.hub.service_identity import Authentication
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
+from gateway.store.scope import ForgetfulScope, ScopeFile
 from gateway.store.sqlite import SqliteStore
 from gateway.upstream import Device, Inbox, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
 from gateway.upstream.link import Link
+from gateway.upstream.registry import THIS_GATEWAY
 
 #: Edge Hub spoke TLS 1.2 alone until 1.5 (appsettings_hub.json of the releases in Azure/iotedge)
 _TLS_1_2_ONLY = frozenset({"1.0.3", "1.0.4", "1.1", "1.2", "1.3"})
@@ -46,10 +55,13 @@ class Gateway:
 
     Without `chain` it makes one for `hostname`. A port of 0 takes any free port; the ports are known once started.
     `https_port` is for MQTT over WebSocket and HTTPS; None leaves it out, and a port that cannot be had is told in the
-    log and left out too. Modules of `edge_device_id` may call direct methods over HTTPS.
+    log and left out too.
     With `state`, keys, registrations and messages survive in that folder; without, nothing is left behind. `tls` lists
-    the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `amqtt_plugins` are plugins of
-    amqtt (dotted class name -> configuration) that get the broker's events.
+    the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
+    the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
+    HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
+    chain's root. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
+    events.
     """
 
     def __init__(
@@ -60,8 +72,9 @@ class Gateway:
         bind: str = "127.0.0.1",
         mqtt_port: int = 0,
         https_port: int | None = 0,
-        edge_device_id: str = "edge",
         hub_hostname: str = "hub.leafgate.test",
+        edge_device_id: str = "leafgate-edge",
+        trust_bundle: Sequence[x509.Certificate] | None = None,
         state: Path | None = None,
         store: str | None = None,
         tls: Sequence[TlsVersion] | None = None,
@@ -73,13 +86,14 @@ class Gateway:
         self.chain = chain or Authority(hostname=hostname).chain()
         self.bind = bind
         self.hub_hostname = hub_hostname
+        self.edge_device_id = edge_device_id
+        self.trust_bundle = None if trust_bundle is None else tuple(trust_bundle)
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.events = Events()
         self.log = log or _logger()
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
-        self.edge_device_id = edge_device_id
         self._wanted_port = mqtt_port
         self._port: int | None = None
         self._wanted_https_port = https_port
@@ -93,6 +107,8 @@ class Gateway:
         self._registry: Registry | None = None
         self._server: Server | None = None
         self._edge: EdgeHub | None = None
+        self._scope: ScopeCache | None = None
+        self._authenticator: Authenticator | None = None
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -107,6 +123,7 @@ class Gateway:
 
     async def _start(self) -> None:
         tls = self._context(self.chain)
+        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._prepare_state()
         store = self._open_store()
         self._exit.callback(store.close)
@@ -119,23 +136,40 @@ class Gateway:
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
+        authenticator, ticks = self._authentication(edge)
+        self._authenticator = authenticator
         report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
-            admission=Admission(self.registry.find, self._audiences(), self.settings.token_skew),
+            admission=Admission(authenticator),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
             edge=edge,
-            ticks=(edge.tick, self.upstream.tick),
+            ticks=(*ticks, edge.tick, self.upstream.tick),
             report=report,
             clock=self.clock,
             settings=self.settings,
         )
         self._exit.push_async_callback(server.stop)
-        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         await self._listen_https(server)
         self._server, self._edge = server, edge
+
+    def _authentication(self, edge: EdgeHub) -> tuple[Authenticator, list[Callable[[], None]]]:
+        """Who judges clients, and what has to be told that time passes."""
+        mode, now, identities = self.settings.authentication_mode, self.clock.now, self.upstream.identities
+        scope = self._scope = None if mode == "cloud" else self._open_scope()
+        cloud = None if mode == "scope" else identities
+        authenticator = Authenticator(self._rules(), scope, cloud, settings=self.settings, now=now, log=self.log)
+        period = self.settings.reauthentication_period
+        again = Reauthenticator(edge.clients, authenticator.reauthenticate, period, now, self.log)
+        if scope is None:
+            return authenticator, [authenticator.tick, again.tick]
+        scope.observe(again)
+        identities.attach(scope.online)
+        self._exit.callback(identities.attach, None)
+        scope.tick()
+        return authenticator, [scope.tick, authenticator.tick, again.tick]
 
     async def _listen_https(self, server: Server) -> None:
         wanted, self._https_port = self._https_port or self._wanted_https_port, None
@@ -144,7 +178,7 @@ class Gateway:
         calls = MethodCalls(
             edge_device_id=self.edge_device_id,
             hub_hostname=self.hub_hostname,
-            judge=server.judge,
+            judge=server.admission.judge,
             invoke=server.edge.invoke,
             report=server.report,
         )
@@ -161,7 +195,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
-        self._server = self._edge = None
+        self._server = self._edge = self._scope = self._authenticator = None
         await self._exit.aclose()
 
     async def __aenter__(self) -> Self:
@@ -207,12 +241,44 @@ class Gateway:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            self._registry = Registry(self.state / "registry.jsonl" if self._keeps else None)
+            path = self.state / "registry.jsonl" if self._keeps else None
+            self._registry = Registry(path, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
         return self._registry
 
-    def add_device(self, device_id: str, *, primary_key: str = "", enabled: bool = True) -> Device:
-        """Register a device; a key is made unless given (base64)."""
-        return self.registry.add(Device(device_id, primary_key=primary_key, enabled=enabled))
+    def add_device(
+        self,
+        device_id: str,
+        *,
+        authentication: str = "",
+        primary_key: str = "",
+        secondary_key: str = "",
+        thumbprints: Sequence[str] = (),
+        enabled: bool = True,
+        edge: bool = False,
+        parent: str | None = THIS_GATEWAY,
+    ) -> Device:
+        """Register a device; keys are made unless given (base64).
+
+        `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
+        child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
+        device.
+        """
+        device = Device(
+            device_id,
+            primary_key=primary_key,
+            secondary_key=secondary_key,
+            thumbprints=tuple(thumbprints),
+            enabled=enabled,
+            authentication=authentication,
+            edge=edge,
+            parent=parent,
+        )
+        return self.registry.add(device)
+
+    def refresh_scope(self) -> None:
+        """Let the gateway ask IoT Hub now for everything in its device scope."""
+        if self._scope is not None:
+            self._scope.refresh()
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
@@ -222,10 +288,8 @@ class Gateway:
         found = self.registry.get(device_id, module_id)
         assert found is not None
         module = f";ModuleId={module_id}" if module_id is not None else ""
-        return (
-            f"HostName={self.hub_hostname};DeviceId={device_id}{module};SharedAccessKey={found.primary_key}"
-            f";GatewayHostName={self.hostname}"
-        )
+        proof = f"SharedAccessKey={found.primary_key}" if found.authentication == Authentication.SAS else "x509=true"
+        return f"HostName={self.hub_hostname};DeviceId={device_id}{module};{proof};GatewayHostName={self.hostname}"
 
     async def invoke_method(
         self,
@@ -279,7 +343,8 @@ class Gateway:
         self.chain = chain
         if self._server is not None:
             self._server.tls = context
-            self._server.admission = Admission(self.registry.find, self._audiences(), self.settings.token_skew)
+            assert self._authenticator is not None
+            self._authenticator.rules = self._rules()
             self.root_ca.write_bytes(chain.trust_pem)
 
     def _context(self, chain: Chain) -> TlsContext:
@@ -288,8 +353,24 @@ class Gateway:
         self.log.info("Loaded server certificate with expiration date of %s", expires)
         return context
 
-    def _audiences(self) -> frozenset[str]:
-        return frozenset({self.hub_hostname.lower(), self.hostname.lower()})
+    def _rules(self) -> Rules:
+        bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
+        return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+    def _open_scope(self) -> ScopeCache:
+        store: ScopeStore = ForgetfulScope()
+        if self._keeps:
+            file = ScopeFile(self.state / "scope.jsonl", self.log)
+            self._exit.callback(file.close)
+            store = file
+        return ScopeCache(
+            self.upstream.identities,
+            store,
+            settings=self.settings,
+            now=self.clock.now,
+            log=self.log,
+            owner=self.edge_device_id,
+        )
 
     def _prepare_state(self) -> None:
         try:

@@ -8,24 +8,28 @@ Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, M
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.broker import wire
-from gateway.broker.peer import client_certificate
 from gateway.broker.sessions import LeafSession
 from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
 from gateway.errors import StoreError
 from gateway.hub.clients import Client
-from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
-from gateway.hub.identity import Identity
+from gateway.hub.connect import ConnackCode, Connect, Verdict
+from gateway.hub.rules import Proof
 
 if TYPE_CHECKING:
     from gateway.broker.carrier import Carrier, Carriers
     from gateway.broker.server import Server
 
-_HANDSHAKE, _WAITING, _OPEN, _CLOSED = range(4)
+_HANDSHAKE, _WAITING, _JUDGING, _OPEN, _CLOSED = range(5)
 #: largest answer that a peer who does not read may leave unsent before we stop reading from it
 _WRITE_LIMIT: Final = 65_536
+#: what a peer may send before its CONNECT has been answered, until we stop reading from it
+_EARLY_LIMIT: Final = 65_536
 #: seconds that a peer gets to read our last words
 _LINGER: Final = 5.0
 
@@ -34,8 +38,8 @@ class Connection(asyncio.BufferedProtocol):
     """A connection from accept to close."""
 
     __slots__ = (
-        "_client", "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted",
-        "address", "carrier", "channel", "deadline", "limit", "pending", "writable",
+        "_client", "_connect", "_heard", "_late", "_partial", "_server", "_session", "_state", "_tls", "_transport",
+        "_wanted", "address", "carrier", "channel", "deadline", "limit", "pending", "writable",
     )  # fmt: skip
     _transport: asyncio.Transport
 
@@ -49,6 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         self._partial: bytearray | None = None  # the beginning of a packet whose rest has not arrived
         self._wanted = 2  # bytes that must be there before parsing goes on
         self._heard = False
+        self._late = False  # the answer to CONNECT did not come at once
         self.writable = True  # whether the peer reads what it is sent
         self.pending: list[bytes] = []  # packets to be sent with the next flush
         self.limit = server.settings.connect_timeout  # seconds of silence after which the connection ends
@@ -124,18 +129,24 @@ class Connection(asyncio.BufferedProtocol):
                 return
             self._state = _WAITING
         if plain:
-            try:
-                self._feed(plain if self.carrier is None else self.carrier.receive(plain))
-            except wire.MalformedPacketError as wrong:
-                self._reject(None, f"malformed packet: {wrong}")
-            if self.pending:
-                self.flush()
-            if self.carrier is not None:
-                self.speak()
+            self._consume(plain if self.carrier is None else self.carrier.receive(plain))
             if self._tls.ending is not None:
                 self._tls_ended(self._tls.ending)
         else:
             self._send_encrypted()  # what OpenSSL answers by itself: key updates, a renegotiation refused
+
+    def _consume(self, plain: bytes) -> None:
+        try:
+            if self._state == _JUDGING:
+                self._wait_with(plain)
+            else:
+                self._feed(plain)
+        except wire.MalformedPacketError as wrong:
+            self._reject(None, f"malformed packet: {wrong}")
+        if self.pending:
+            self.flush()
+        if self.carrier is not None:
+            self.speak()
 
     def _tls_ended(self, failure: PeerClosedError | TlsFailedError) -> None:
         if self._state == _CLOSED:
@@ -169,7 +180,7 @@ class Connection(asyncio.BufferedProtocol):
             data, self._partial = bytes(self._partial), None
         position, size, largest = 0, len(data), self._server.settings.max_packet_size
         self._wanted = 2
-        while size - position >= 2 and self._state != _CLOSED:
+        while size - position >= 2 and self._state not in (_JUDGING, _CLOSED):
             length, start = data[position + 1], position + 2
             if length > 127 and size - position > 2 and data[position + 2] < 128:
                 length, start = length & 127 | data[position + 2] << 7, position + 3  # nearly every PUBLISH: inlined
@@ -188,11 +199,20 @@ class Connection(asyncio.BufferedProtocol):
                 break
             self._packet(data[position], data, start, end)
             position = end
-        if self._state != _CLOSED:
+        if self._state == _JUDGING:
+            self._wait_with(data[position:])
+        elif self._state != _CLOSED:
             if position < size:
                 self._partial = bytearray(data[position:])
             if position:  # a whole packet came: pieces of one keep nobody alive (3.1.2.10)
                 self.deadline = self._server.clock.monotonic() + self.limit
+
+    def _wait_with(self, data: bytes) -> None:
+        """Keep what came behind a CONNECT that has no answer yet; leave the rest with the peer."""
+        self.deadline = math.inf  # CONNECT has arrived: the time that is left is the judgement's
+        self._partial = (self._partial or bytearray()) + data
+        if len(self._partial) > _EARLY_LIMIT:
+            self._transport.pause_reading()
 
     def _packet(self, header: int, data: bytes, start: int, end: int) -> None:
         kind = header >> 4
@@ -227,15 +247,27 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(code, str(other))
             return
         facts = self._tls.peer()
-        verdict = self._server.admission.judge(connect, client_certificate(facts), self._server.clock.now())
-        if verdict.code is not ConnackCode.ACCEPTED:
-            self._connect = None
-            self._reject(verdict.code, verdict.reason, connect)
-            return
-        assert verdict.identity is not None
-        self._open(connect, verdict.identity, facts)
+        self._state = _JUDGING
+        self._server.admission.judge(connect, facts.certificates, partial(self._judged, connect, facts))
+        self._late = self._state == _JUDGING
 
-    def _open(self, connect: Connect, identity: Identity, facts: PeerFacts) -> None:
+    def _judged(self, connect: Connect, facts: PeerFacts, verdict: Verdict) -> None:
+        """CONNECT has its answer; the client may have left since."""
+        if self._state != _JUDGING:
+            return
+        if verdict.code is ConnackCode.ACCEPTED:
+            assert verdict.proof is not None
+            self._open(connect, verdict.proof, facts)
+        else:
+            self._connect, self._state = None, _WAITING
+            self._reject(verdict.code, verdict.reason, connect)
+        if self._late and self._state == _OPEN:
+            waiting, self._partial, self._late = bytes(self._partial or b""), None, False
+            self.deadline = self._server.clock.monotonic() + self.limit
+            self._transport.resume_reading()
+            self._consume(waiting)
+
+    def _open(self, connect: Connect, proof: Proof, facts: PeerFacts) -> None:
         server = self._server
         self._state = _OPEN
         patience = connect.keep_alive * 1.5 or server.settings.max_keep_alive
@@ -246,7 +278,7 @@ class Connection(asyncio.BufferedProtocol):
         if previous is not None:
             self.flush()  # the newcomer has its CONNACK before the old connection closes
             previous.displace()
-        self._client = Client(identity, self, self._session.subscriptions)
+        self._client = Client(proof.identity, self, self._session.subscriptions, proof)
         server.edge.connected(self._client)
 
     def _publish(self, header: int, data: bytes, start: int, end: int) -> None:
@@ -329,9 +361,9 @@ class Connection(asyncio.BufferedProtocol):
         elif self.carrier.ended is not None:
             self.end("Channel closed.")
 
-    def certificate(self) -> ClientCertificate | None:
-        """What the client showed in the handshake."""
-        return client_certificate(self._tls.peer())
+    def certificates(self) -> Sequence[bytes]:
+        """What the client showed in the handshake (DER), its own certificate first."""
+        return self._tls.peer().certificates
 
     def close(self, reason: str) -> None:
         """End the connection from this side."""
@@ -376,7 +408,7 @@ class Connection(asyncio.BufferedProtocol):
             self.carrier.close()
         if self.pending or self.carrier is not None:
             self.flush()
-        was_open, self._state = self._state == _OPEN, _CLOSED
+        was, self._state = self._state, _CLOSED
         self._server.connections.discard(self)
         self._server.closing.add(self)
         self._tls.close()
@@ -384,8 +416,10 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._server.loop.call_later(_LINGER, self.abort)
-        if was_open:
+        if was == _OPEN:
             self._end_session(reason)
+        elif was == _JUDGING:
+            self._server.report.refused(self, None, None, reason)
 
     def _end_session(self, reason: str) -> None:
         assert self._session is not None

@@ -24,7 +24,7 @@ from gateway.broker.tls import TlsContext
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.errors import PortError
-from gateway.hub.connect import Admission, ClientCertificate, Connect, Verdict, Will
+from gateway.hub.connect import Admission, Will
 from gateway.hub.edge import EdgeHub
 from gateway.hub.topics import Telemetry, TopicError, TwinTopicError, parse_request, parse_telemetry
 
@@ -129,10 +129,6 @@ class Server:
     def next_channel(self) -> str:
         """The eight hex digits by which the log names the next connection."""
         return f"{next(self._channels):08x}"
-
-    def judge(self, connect: Connect, certificate: ClientCertificate | None, done: Callable[[Verdict], None]) -> None:
-        """Judge credentials that did not come in a CONNECT as if they had."""
-        done(self.admission.judge(connect, certificate, self.clock.now()))
 
     def sweep(self) -> None:
         """Let time take effect: on the hub, and on connections whose deadline has passed."""
