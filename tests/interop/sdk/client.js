@@ -37,7 +37,7 @@ async function create (kind, transport, { connection_string: text, x509, edge })
   }
   if (!x509) return kind.fromConnectionString(text, transport)
   // The way that keeps the gateway's name: with x509=true in a connection string the SDK ignores GatewayHostName.
-  const identity = { host: x509.hub, deviceId: x509.device_id, gatewayHostName: x509.gateway }
+  const identity = { host: x509.hub, deviceId: x509.device_id, moduleId: x509.module_id, gatewayHostName: x509.gateway }
   return kind.fromAuthenticationProvider(new X509AuthenticationProvider(identity), transport)
 }
 

@@ -172,7 +172,7 @@ def _create(kind, identity, options):
     return kind.create_from_x509_certificate(
         X509(given["certificate"], given["key"]),
         given["hub"],
-        given["device_id"],
+        *(given[name] for name in ("device_id", "module_id") if name in given),
         gateway_hostname=given["gateway"],
         **options,
     )

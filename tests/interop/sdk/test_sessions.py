@@ -15,6 +15,7 @@ from tests.interop.sdk.words import connack
 pytestmark = MARKS
 
 TOKEN_LIFE = 3600  # both SDKs, unless they are told otherwise
+REAUTHENTICATION = 300
 SKEW = 300  # how long the gateway still takes an expired token
 #: the Python SDK renews 120 s before its token expires, so this one is renewed a second after it was made
 SOON = {"python": {"options": {"sastoken_ttl": 121}}, "node": {}}
@@ -86,7 +87,7 @@ async def test_newcomer_takes_over(room, sdk, transport):
 
 
 async def test_disabled_device_is_refused(room, sdk, transport):
-    """A device that is disabled gets CONNACK 5 although its key is right, and connects again once it is enabled."""
+    """A device that is disabled gets CONNACK 5 although its key is right, until the gateway learns otherwise."""
     device = await room.client(sdk, transport=transport)
     registry = room.gateway.registry
     registry.update(replace(registry.get("dev1"), enabled=False))
@@ -95,4 +96,29 @@ async def test_disabled_device_is_refused(room, sdk, transport):
     assert refused.value.chain == connack(sdk, 5)
     assert (await room.event(ConnectionRefused)).reason == "dev1 is disabled"
     registry.update(replace(registry.get("dev1"), enabled=True))
+    room.gateway.refresh_scope()
     await device.open()
+
+
+async def test_device_that_is_disabled_while_it_is_connected_is_dropped(room, sdk, transport):
+    """As soon as the gateway learns it."""
+    device = await room.open(sdk, transport=transport, **NOT_AGAIN[sdk.name])
+    await device.send(body="before")
+    registry = room.gateway.registry
+    registry.update(replace(registry.get("dev1"), enabled=False))
+    room.gateway.refresh_scope()
+    assert (await room.event(ClientDisconnected)).client_id == "dev1"
+    if sdk.name == "python":
+        await device.event("disconnected")
+
+
+async def test_token_that_expires_while_it_is_connected_ends_the_connection(start, sdk, transport):
+    """Five minutes after its expiry it is not good any more; the gateway looks every five minutes."""
+    clock = ManualClock(time.time())
+    room = await start(clock=clock)
+    device = await room.open(sdk, transport=transport, **NOT_AGAIN[sdk.name])
+    clock.advance(TOKEN_LIFE + SKEW - 60)
+    await device.send(body="late, but in time")
+    assert room.of(ClientDisconnected) == []
+    clock.advance(60 + REAUTHENTICATION)
+    assert (await room.event(ClientDisconnected)).client_id == "dev1"
