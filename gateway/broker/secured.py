@@ -7,6 +7,7 @@ Source: MqttAdapter.cs in Azure/azure-iot-protocol-gateway (ExceptionCaught).
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
@@ -23,7 +24,7 @@ HANDSHAKE, WAITING, JUDGING, OPEN, CLOSED = range(5)
 _WRITE_LIMIT: Final = 65_536
 
 
-class Secured(asyncio.BufferedProtocol):
+class Secured(asyncio.BufferedProtocol, ABC):
     """The lower half of a connection."""
 
     __slots__ = (
@@ -48,17 +49,17 @@ class Secured(asyncio.BufferedProtocol):
         return f"{self.address[0]}:{self.address[1]}"
 
     @property
+    @abstractmethod
     def client_id(self) -> str | None:
         """The client id, once CONNECT has been read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _consume(self, plain: bytes) -> None:
         """Take what was decrypted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, reason: str) -> None:
         """Close; `reason` says why a session ended."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start: the peer has until the CONNECT deadline."""
