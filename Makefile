@@ -18,8 +18,8 @@ demo: $(STAMP)  ## chain, gateway, three leaves, then failures with their reason
 test: $(STAMP)  ## all tests that need nothing but Python
 	$(BIN)/python -m pytest -q -n 2 -m "not interop"
 
-test-interop: $(STAMP)  ## real third-party programs: openssl, mosquitto_pub
-	$(BIN)/python -m pytest -q -m interop
+test-interop: $(STAMP)  ## real third-party programs: openssl, mosquitto_pub, Azure's device SDKs for Python and Node.js
+	$(BIN)/python -m pytest -q -n 2 -m interop
 
 check: $(STAMP)  ## lint, types, architecture
 	$(BIN)/ruff check .

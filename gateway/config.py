@@ -22,6 +22,20 @@ class Settings(BaseModel):
     connect_timeout: float = Field(default=60, gt=0, description="from TCP accept to CONNECT (ConnectArrivalTimeout)")
     max_keep_alive: float = Field(default=600, gt=0, description="cap of 1.5 x keep-alive (MaxKeepAliveTimeout)")
     token_skew: float = Field(default=300, ge=0, description="how long after its expiry a SAS token still passes")
+    authentication_mode: Literal["scope", "cloud-and-scope", "cloud"] = Field(
+        default="scope", description="who judges a client (AuthenticationMode)"
+    )
+    scope_refresh_rate: float = Field(
+        default=3600, gt=0, description="between two reads of the device scope (DeviceScopeCacheRefreshRateSecs)"
+    )
+    scope_refresh_delay: float = Field(
+        default=120, ge=0, description="before the same is asked for again (DeviceScopeCacheRefreshDelaySecs)"
+    )
+    scope_refresh_wait: float = Field(default=100, gt=0, description="how long a CONNECT waits for the device scope")
+    reauthentication_period: float = Field(default=300, gt=0, description="between two judgements of who is connected")
+    cloud_operation_timeout: float = Field(
+        default=20, gt=0, description="for IoT Hub's judgement of a token (CloudOperationTimeoutSecs)"
+    )
     max_connected_clients: int = Field(
         default=100, gt=0, description="clients that can be reached (MaxConnectedClients)"
     )

@@ -20,6 +20,7 @@ _SEVERITY = {
     logging.CRITICAL: (0, "FTL"),
 }
 
+_SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -57,6 +58,11 @@ def log_to(stream: TextIO | None = None, *, as_json: bool = False, level: int = 
     logger.addHandler(handler)
     logger.setLevel(level)
     return handler
+
+
+def without_secrets(text: str) -> str:
+    """What a client said, without a signature or key that it put into the wrong field."""
+    return _SECRET.sub(r"\1=***", text)
 
 
 def _stamp(record: logging.LogRecord) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from cryptography import x509
+
 from certs import Authority, Chain
 from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
@@ -26,15 +28,21 @@ from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
+from gateway.hub.door import Door
 from gateway.hub.edge import EdgeHub
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
+from gateway.hub.rules import Rules
+from gateway.hub.scope import ScopeStore
+from gateway.hub.service_identity import Authentication
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
+from gateway.store.scope import ForgetfulScope, ScopeFile
 from gateway.store.sqlite import SqliteStore
 from gateway.upstream import Device, Inbox, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
 from gateway.upstream.link import Link
+from gateway.upstream.registry import THIS_GATEWAY
 
 #: Edge Hub spoke TLS 1.2 alone until 1.5 (appsettings_hub.json of the releases in Azure/iotedge)
 _TLS_1_2_ONLY = frozenset({"1.0.3", "1.0.4", "1.1", "1.2", "1.3"})
@@ -48,10 +56,13 @@ class Gateway:
 
     Without `chain` it makes one for `hostname`. A port of 0 takes any free port; the ports are known once started.
     `https_port` is for MQTT over WebSocket and HTTPS; None leaves it out, and a port that cannot be had is told in the
-    log and left out too. Modules of `edge_device_id` may call direct methods over HTTPS.
+    log and left out too.
     With `state`, keys, registrations and messages survive in that folder; without, nothing is left behind. `tls` lists
-    the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `amqtt_plugins` are plugins of
-    amqtt (dotted class name -> configuration) that get the broker's events.
+    the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
+    the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
+    HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
+    chain's root. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
+    events.
     """
 
     def __init__(
@@ -62,8 +73,9 @@ class Gateway:
         bind: str = "127.0.0.1",
         mqtt_port: int = 0,
         https_port: int | None = 0,
-        edge_device_id: str = "edge",
         hub_hostname: str = "hub.leafgate.test",
+        edge_device_id: str = "leafgate-edge",
+        trust_bundle: Sequence[x509.Certificate] | None = None,
         state: Path | None = None,
         store: str | None = None,
         tls: Sequence[TlsVersion] | None = None,
@@ -75,6 +87,8 @@ class Gateway:
         self.chain = chain or Authority(hostname=hostname).chain()
         self.bind = bind
         self.hub_hostname = hub_hostname
+        self.edge_device_id = edge_device_id
+        self.trust_bundle = None if trust_bundle is None else tuple(trust_bundle)
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.events = Events()
@@ -82,7 +96,6 @@ class Gateway:
         self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
-        self.edge_device_id = edge_device_id
         self._wanted_port = mqtt_port
         self._port: int | None = None
         self._wanted_https_port = https_port
@@ -96,6 +109,7 @@ class Gateway:
         self._registry: Registry | None = None
         self._server: Server | None = None
         self._edge: EdgeHub | None = None
+        self._door: Door | None = None
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -110,6 +124,7 @@ class Gateway:
 
     async def _start(self) -> None:
         tls = self._context(self.chain)
+        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._prepare_state()
         store = self._open_store()
         self._exit.callback(store.close)
@@ -122,25 +137,36 @@ class Gateway:
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
+        door = Door(
+            self.upstream.identities,
+            self._scope_store(),
+            self._rules(),
+            clients=edge.clients,
+            owner=self.edge_device_id,
+            settings=self.settings,
+            now=self.clock.now,
+            log=self.log,
+        )
+        self.upstream.identities.attach(door.online)
+        self._exit.callback(self.upstream.identities.attach, None)
         report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
-            admission=Admission(self.registry.find, self._audiences(), self.settings.token_skew),
+            admission=Admission(door.authenticator),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
             edge=edge,
-            ticks=(edge.tick, self.upstream.tick),
+            ticks=(door.tick, edge.tick, self.upstream.tick),
             report=report,
             clock=self.clock,
             settings=self.settings,
             faults=self.faults,
         )
         self._exit.push_async_callback(server.stop)
-        self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         await self._listen_https(server)
         self._attach_faults(server)
-        self._server, self._edge = server, edge
+        self._server, self._edge, self._door = server, edge, door
 
     async def _listen_https(self, server: Server) -> None:
         wanted, self._https_port = self._https_port or self._wanted_https_port, None
@@ -149,7 +175,7 @@ class Gateway:
         calls = MethodCalls(
             edge_device_id=self.edge_device_id,
             hub_hostname=self.hub_hostname,
-            judge=server.judge,
+            judge=server.admission.judge,
             invoke=server.edge.invoke,
             report=server.report,
         )
@@ -175,7 +201,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
-        self._server = self._edge = None
+        self._server = self._edge = self._door = None
         await self._exit.aclose()
 
     async def __aenter__(self) -> Self:
@@ -221,12 +247,44 @@ class Gateway:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            self._registry = Registry(self.state / "registry.jsonl" if self._keeps else None)
+            path = self.state / "registry.jsonl" if self._keeps else None
+            self._registry = Registry(path, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
         return self._registry
 
-    def add_device(self, device_id: str, *, primary_key: str = "", enabled: bool = True) -> Device:
-        """Register a device; a key is made unless given (base64)."""
-        return self.registry.add(Device(device_id, primary_key=primary_key, enabled=enabled))
+    def add_device(
+        self,
+        device_id: str,
+        *,
+        authentication: str = "",
+        primary_key: str = "",
+        secondary_key: str = "",
+        thumbprints: Sequence[str] = (),
+        enabled: bool = True,
+        edge: bool = False,
+        parent: str | None = THIS_GATEWAY,
+    ) -> Device:
+        """Register a device; keys are made unless given (base64).
+
+        `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
+        child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
+        device.
+        """
+        device = Device(
+            device_id,
+            primary_key=primary_key,
+            secondary_key=secondary_key,
+            thumbprints=tuple(thumbprints),
+            enabled=enabled,
+            authentication=authentication,
+            edge=edge,
+            parent=parent,
+        )
+        return self.registry.add(device)
+
+    def refresh_scope(self) -> None:
+        """Let the gateway ask IoT Hub now for everything in its device scope."""
+        if self._door is not None:
+            self._door.refresh()
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
@@ -236,10 +294,8 @@ class Gateway:
         found = self.registry.get(device_id, module_id)
         assert found is not None
         module = f";ModuleId={module_id}" if module_id is not None else ""
-        return (
-            f"HostName={self.hub_hostname};DeviceId={device_id}{module};SharedAccessKey={found.primary_key}"
-            f";GatewayHostName={self.hostname}"
-        )
+        proof = f"SharedAccessKey={found.primary_key}" if found.authentication == Authentication.SAS else "x509=true"
+        return f"HostName={self.hub_hostname};DeviceId={device_id}{module};{proof};GatewayHostName={self.hostname}"
 
     async def invoke_method(
         self,
@@ -291,9 +347,9 @@ class Gateway:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""
         context = self._context(chain)
         self.chain = chain
-        if self._server is not None:
+        if self._server is not None and self._door is not None:
             self._server.tls = context
-            self._server.admission = Admission(self.registry.find, self._audiences(), self.settings.token_skew)
+            self._door.authenticator.rules = self._rules()
             self.root_ca.write_bytes(chain.trust_pem)
 
     def _context(self, chain: Chain) -> TlsContext:
@@ -302,8 +358,16 @@ class Gateway:
         self.log.info("Loaded server certificate with expiration date of %s", expires)
         return context
 
-    def _audiences(self) -> frozenset[str]:
-        return frozenset({self.hub_hostname.lower(), self.hostname.lower()})
+    def _rules(self) -> Rules:
+        bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
+        return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+    def _scope_store(self) -> ScopeStore:
+        if not self._keeps:
+            return ForgetfulScope()
+        file = ScopeFile(self.state / "scope.jsonl", self.log)
+        self._exit.callback(file.close)
+        return file
 
     def _prepare_state(self) -> None:
         try:

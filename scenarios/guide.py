@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 API_VERSION = "2021-04-12"
 TOKEN_LIFE = 86_400
-SDK_PORT = 8883  # azure-iot-device and azure-iot-device-mqtt have it hard-wired
+SDK_PORT = 8883  # azure-iot-device has it hard-wired
 
 
 def text(gateway: Gateway, leaves: Mapping[str, str], actors: Sequence[Actor], loaded: Loaded | None) -> str:
@@ -110,8 +110,10 @@ def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) ->
     yield f"  # Azure IoT SDK for Python (pip install azure-iot-device{only})"
     yield f"  python -c {shlex.quote(_python(connection, trust))}"
     yield ""
-    yield f"  # Azure IoT SDK for Node.js (npm install azure-iot-device azure-iot-device-mqtt{only})"
-    yield f"  node -e {shlex.quote(_node(connection, trust))}"
+    yield "  # Azure IoT SDK for Node.js (npm install azure-iot-device azure-iot-device-mqtt)"
+    # Over MQTT it alone takes a port in GatewayHostName, which is neither documented nor the rule of leafsim.
+    where = connection if port == SDK_PORT else str(parsed.replace(gateway_host_name=f"{target}:{port}"))
+    yield f"  node -e {shlex.quote(_node(where, trust))}"
 
 
 def _leafgate(connection: str, trust: str, actor: Actor | None) -> str:

@@ -6,10 +6,8 @@ MQTT listener there is no carrier at all, and it costs nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
-
-from gateway.hub.connect import ClientCertificate
 
 
 class Host(Protocol):
@@ -30,8 +28,8 @@ class Host(Protocol):
     def client_id(self) -> str | None:
         """Its MQTT client id, once CONNECT has been read."""
 
-    def certificate(self) -> ClientCertificate | None:
-        """What the client showed in the handshake."""
+    def certificates(self) -> Sequence[bytes]:
+        """What the client showed in the handshake (DER), its own certificate first."""
 
     def speak(self) -> None:
         """Send what the carrier has to say, outside of `receive`."""

@@ -1,4 +1,4 @@
-"""One client's connection: TLS, packets, and what each packet does.
+"""One client's connection: packets, and what each packet does.
 
 Rules: nothing is answered before CONNECT has been accepted; a malformed packet closes the connection; one client can
 neither grow the gateway's memory beyond one packet and one socket buffer nor make others wait.
@@ -7,61 +7,48 @@ Sources for the behaviour: MqttAdapter.cs in Azure/azure-iot-protocol-gateway, M
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final, cast
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from gateway.broker import wire
 from gateway.broker.failures import WithheldError
-from gateway.broker.peer import client_certificate
+from gateway.broker.secured import CLOSED, JUDGING, OPEN, WAITING, Secured
 from gateway.broker.sessions import LeafSession
-from gateway.broker.tls import OpenSslSession, PeerClosedError, PeerFacts, TlsFailedError
+from gateway.broker.tls import PeerFacts
 from gateway.errors import StoreError
 from gateway.hub.clients import Client
-from gateway.hub.connect import ClientCertificate, ConnackCode, Connect
-from gateway.hub.identity import Identity
+from gateway.hub.connect import ConnackCode, Connect, Verdict
+from gateway.hub.rules import Proof
 
 if TYPE_CHECKING:
-    from gateway.broker.carrier import Carrier, Carriers
+    from gateway.broker.carrier import Carriers
     from gateway.broker.server import Server
 
-_HANDSHAKE, _WAITING, _OPEN, _CLOSED = range(4)
-#: largest answer that a peer who does not read may leave unsent before we stop reading from it
-_WRITE_LIMIT: Final = 65_536
+#: what a peer may send before its CONNECT has been answered, until we stop reading from it
+_EARLY_LIMIT: Final = 65_536
 #: seconds that a peer gets to read our last words
 _LINGER: Final = 5.0
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Secured):
     """A connection from accept to close."""
 
     __slots__ = (
-        "_client", "_connect", "_heard", "_partial", "_server", "_session", "_state", "_tls", "_transport", "_wanted",
-        "address", "carrier", "channel", "deadline", "limit", "pending", "writable",
+        "_client", "_connect", "_late", "_partial", "_session", "_wanted", "limit", "pending",
     )  # fmt: skip
-    _transport: asyncio.Transport
 
     def __init__(self, server: Server, carriers: Carriers | None = None) -> None:
-        self._server = server
-        self._state = _HANDSHAKE
-        self._tls: OpenSslSession = server.tls.session()
+        super().__init__(server)
         self._session: LeafSession | None = None
         self._client: Client | None = None
         self._connect: Connect | None = None
         self._partial: bytearray | None = None  # the beginning of a packet whose rest has not arrived
         self._wanted = 2  # bytes that must be there before parsing goes on
-        self._heard = False
-        self.writable = True  # whether the peer reads what it is sent
+        self._late = False  # the answer to CONNECT did not come at once
         self.pending: list[bytes] = []  # packets to be sent with the next flush
         self.limit = server.settings.connect_timeout  # seconds of silence after which the connection ends
-        self.deadline = server.clock.monotonic() + self.limit
-        self.channel = server.next_channel()  # eight hex digits that the log names the connection by
-        self.address = ("", 0)
-        self.carrier: Carrier | None = None if carriers is None else carriers(self)
-
-    @property
-    def peer(self) -> str:
-        """Where the connection comes from, as address:port."""
-        return f"{self.address[0]}:{self.address[1]}"
+        self.carrier = None if carriers is None else carriers(self)
 
     @property
     def client_id(self) -> str | None:
@@ -74,41 +61,6 @@ class Connection(asyncio.BufferedProtocol):
         assert self._client is not None
         return self._client
 
-    @property
-    def established(self) -> bool:
-        """Whether the TLS handshake is over."""
-        return self._tls.established
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """Where it writes to; another one may be put before it."""
-        return self._transport
-
-    @transport.setter
-    def transport(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    # -- transport ------------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start: the peer has until the CONNECT deadline."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=_WRITE_LIMIT)
-        self.address = transport.get_extra_info("peername")[:2]
-        self._server.connections.add(self)
-        if self._server.stopping:  # accepted in the last moment
-            self.end("the gateway is stopping")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The socket is gone; a reset is a closed channel to the product as well."""
-        self._gone()
-        self._server.closing.discard(self)
-
-    def pause_writing(self) -> None:
-        """The peer does not read its answers: stop reading from it until it does."""
-        self.writable = False
-        self._transport.pause_reading()
-
     def resume_writing(self) -> None:
         """The peer reads again."""
         self.writable = True
@@ -116,63 +68,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._client is not None:
             self._server.edge.readable(self._client)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to put incoming bytes; they are consumed before the next read, so all connections share it."""
-        return self._server.read_buffer
-
-    def eof_received(self) -> None:
-        """The peer will send nothing more, and so the connection ends."""
-
-    def buffer_updated(self, count: int) -> None:
-        """Bytes have arrived."""
-        if self._state == _CLOSED:
-            return
-        self._heard = True
+    def _consume(self, plain: bytes) -> None:
         try:
-            plain = self._tls.receive(self._server.read_buffer[:count])
-        except (PeerClosedError, TlsFailedError) as ending:
-            self._tls_ended(ending)
-            return
-        if self._state == _HANDSHAKE:
-            self._send_encrypted()
-            if not self._tls.established:
-                return
-            self._state = _WAITING
-        if plain:
-            try:
-                self._feed(plain if self.carrier is None else self.carrier.receive(plain))
-            except wire.MalformedPacketError as wrong:
-                self._reject(None, f"malformed packet: {wrong}")
-            if self.pending:
-                self.flush()
-            if self.carrier is not None:
-                self.speak()
-            if self._tls.ending is not None:
-                self._tls_ended(self._tls.ending)
-        else:
-            self._send_encrypted()  # what OpenSSL answers by itself: key updates, a renegotiation refused
-
-    def _tls_ended(self, failure: PeerClosedError | TlsFailedError) -> None:
-        if self._state == _CLOSED:
-            return
-        if self._state == _HANDSHAKE and self._tls.established:
-            self._state = _WAITING  # the handshake's end and the farewell came in one segment
-        if isinstance(failure, PeerClosedError):
-            self._gone()
-            return
-        if failure.farewell:
-            self._transport.write(failure.farewell)
-        if self._state in (_HANDSHAKE, _WAITING):
-            self._server.report.handshake_failed(self, self._tls.server_name(), failure)
-        self.end(failure.reason)
-
-    def _gone(self) -> None:
-        """The peer has left; many clients judge a certificate after the handshake and refuse it without a word."""
-        where = {_HANDSHAKE: "during the handshake", _WAITING: "after the handshake, without CONNECT"}.get(self._state)
-        if where is not None and self._heard and (self.carrier is None or not self.carrier.heard):
-            silence = TlsFailedError(f"the client left {where}", None, None)
-            self._server.report.handshake_failed(self, self._tls.server_name(), silence)
-        self.end("Channel closed.")
+            if self._state == JUDGING:
+                self._wait_with(plain)
+            else:
+                self._feed(plain)
+        except wire.MalformedPacketError as wrong:
+            self._reject(None, f"malformed packet: {wrong}")
+        if self.pending:
+            self.flush()
+        if self.carrier is not None:
+            self.speak()
 
     # -- packets --------------------------------------------------------------------------------------------------
 
@@ -184,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
             data, self._partial = bytes(self._partial), None
         position, size, largest = 0, len(data), self._server.settings.max_packet_size
         self._wanted = 2
-        while size - position >= 2 and self._state != _CLOSED:
+        while size - position >= 2 and self._state not in (JUDGING, CLOSED):
             length, start = data[position + 1], position + 2
             if length > 127 and size - position > 2 and data[position + 2] < 128:
                 length, start = length & 127 | data[position + 2] << 7, position + 3  # nearly every PUBLISH: inlined
@@ -203,15 +110,24 @@ class Connection(asyncio.BufferedProtocol):
                 break
             self._packet(data[position], data, start, end)
             position = end
-        if self._state != _CLOSED:
+        if self._state == JUDGING:
+            self._wait_with(data[position:])
+        elif self._state != CLOSED:
             if position < size:
                 self._partial = bytearray(data[position:])
             if position:  # a whole packet came: pieces of one keep nobody alive (3.1.2.10)
                 self.deadline = self._server.clock.monotonic() + self.limit
 
+    def _wait_with(self, data: bytes) -> None:
+        """Keep what came behind a CONNECT that has no answer yet; leave the rest with the peer."""
+        self.deadline = math.inf  # CONNECT has arrived: the time that is left is the judgement's
+        self._partial = (self._partial or bytearray()) + data
+        if len(self._partial) > _EARLY_LIMIT:
+            self._transport.pause_reading()
+
     def _packet(self, header: int, data: bytes, start: int, end: int) -> None:
         kind = header >> 4
-        if self._state != _OPEN:
+        if self._state != OPEN:
             self._first_packet(header, data[start:end])
         elif kind == wire.PUBLISH:
             self._publish(header, data, start, end)
@@ -242,18 +158,30 @@ class Connection(asyncio.BufferedProtocol):
             self._reject(code, str(other))
             return
         facts = self._tls.peer()
-        verdict = self._server.admission.judge(connect, client_certificate(facts), self._server.clock.now())
-        verdict = self._server.faults.judged(self, connect.client_id, verdict)
-        if verdict.code is not ConnackCode.ACCEPTED:
-            self._connect = None
-            self._reject(verdict.code, verdict.reason, connect)
-            return
-        assert verdict.identity is not None
-        self._open(connect, verdict.identity, facts)
+        self._state = JUDGING
+        self._server.admission.judge(connect, facts.certificates, partial(self._judged, connect, facts))
+        self._late = self._state == JUDGING
 
-    def _open(self, connect: Connect, identity: Identity, facts: PeerFacts) -> None:
+    def _judged(self, connect: Connect, facts: PeerFacts, verdict: Verdict) -> None:
+        """CONNECT has its answer; the client may have left since."""
+        if self._state != JUDGING:
+            return
+        verdict = self._server.faults.judged(self, connect.client_id, verdict)
+        if verdict.code is ConnackCode.ACCEPTED:
+            assert verdict.proof is not None
+            self._open(connect, verdict.proof, facts)
+        else:
+            self._connect, self._state = None, WAITING
+            self._reject(verdict.code, verdict.reason, connect)
+        if self._late and self._state == OPEN:
+            waiting, self._partial, self._late = bytes(self._partial or b""), None, False
+            self.deadline = self._server.clock.monotonic() + self.limit
+            self._transport.resume_reading()
+            self._consume(waiting)
+
+    def _open(self, connect: Connect, proof: Proof, facts: PeerFacts) -> None:
         server = self._server
-        self._state = _OPEN
+        self._state = OPEN
         patience = connect.keep_alive * 1.5 or server.settings.max_keep_alive
         self.limit = min(patience, server.settings.max_keep_alive)
         self._session, present, previous = server.sessions.open(connect, self, self.address)
@@ -262,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
         if previous is not None:
             self.flush()  # the newcomer has its CONNACK before the old connection closes
             previous.displace()
-        self._client = Client(identity, self, self._session.subscriptions)
+        self._client = Client(proof.identity, self, self._session.subscriptions, proof)
         server.edge.connected(self._client)
 
     def _publish(self, header: int, data: bytes, start: int, end: int) -> None:
@@ -334,13 +262,13 @@ class Connection(asyncio.BufferedProtocol):
         packets, self.pending = self.pending, []
         if self.carrier is not None:
             packets = self.carrier.wrap(packets)
-        if packets and self._state != _CLOSED:
+        if packets and self._state != CLOSED:
             self._tls.send(packets[0] if len(packets) == 1 else b"".join(packets))
             self._transport.write(self._tls.outgoing())
 
     def speak(self) -> None:
         """Send what the carrier says by itself, and end when it is over."""
-        if self.carrier is None or self._state == _CLOSED:
+        if self.carrier is None or self._state == CLOSED:
             return
         self.flush()
         if self.carrier.ended:
@@ -348,17 +276,9 @@ class Connection(asyncio.BufferedProtocol):
         elif self.carrier.ended is not None:
             self.end("Channel closed.")
 
-    def certificate(self) -> ClientCertificate | None:
-        """What the client showed in the handshake."""
-        return client_certificate(self._tls.peer())
-
     def close(self, reason: str) -> None:
         """End the connection from this side."""
         self.end(reason)
-
-    def abort(self) -> None:
-        """Close the socket of an ended connection without waiting for the peer to read."""
-        self._transport.abort()
 
     def displace(self) -> None:
         """End the connection because its client id has connected anew; the will is not sent."""
@@ -370,7 +290,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def expire(self) -> None:
         """End the connection because its deadline has passed."""
-        if self._state == _OPEN:
+        if self._state == OPEN:
             self.end("Keep Alive timed out.")
         elif self.carrier is not None and self.carrier.expire():
             self.speak()
@@ -379,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _reject(self, code: int | None, reason: str, connect: Connect | None = None) -> None:
         """Turn the client away: with a CONNACK before it is connected, by closing afterwards."""
-        if self._state == _OPEN:
+        if self._state == OPEN:
             self.end(reason)
             return
         self._server.report.refused(self, connect, code, reason)
@@ -389,13 +309,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def end(self, reason: str) -> None:
         """Close; `reason` says why a session ended, empty after a DISCONNECT."""
-        if self._state == _CLOSED:
+        if self._state == CLOSED:
             return
         if self.carrier is not None:
             self.carrier.close()
         if self.pending or self.carrier is not None:
             self.flush()
-        was_open, self._state = self._state == _OPEN, _CLOSED
+        was, self._state = self._state, CLOSED
         self._server.connections.discard(self)
         self._server.closing.add(self)
         self._tls.close()
@@ -403,8 +323,10 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._server.loop.call_later(_LINGER, self.abort)
-        if was_open:
+        if was == OPEN:
             self._end_session(reason)
+        elif was == JUDGING:
+            self._server.report.refused(self, None, None, reason)
 
     def _end_session(self, reason: str) -> None:
         assert self._session is not None
@@ -413,7 +335,3 @@ class Connection(asyncio.BufferedProtocol):
         self._server.report.disconnected(self, str(self._session.client_id), reason)
         if self._connect is not None and self._connect.will is not None:
             self._server.send_will(self, self._connect.will)
-
-    def _send_encrypted(self) -> None:
-        if data := self._tls.outgoing():
-            self._transport.write(data)

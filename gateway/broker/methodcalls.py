@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote, unquote_plus
 
@@ -18,7 +18,7 @@ from gateway.broker.carrier import Host
 from gateway.broker.report import Report
 from gateway.broker.routes import JSON, HttpAnswer, HttpRequest, Reply, failure, text
 from gateway.hub.auth import TokenFault
-from gateway.hub.connect import ClientCertificate, ConnackCode, Connect, Verdict
+from gateway.hub.connect import ConnackCode, Connect, Verdict
 from gateway.hub.methods import MethodCall, MethodResult
 
 CALLER: Final = "x-ms-edge-moduleId"
@@ -33,7 +33,7 @@ _IN_TOKEN = {
     TokenFault.EXPIRED: _SIGNATURE + "The specified SAS token is expired",
 }
 
-Judge = Callable[[Connect, ClientCertificate | None, Callable[[Verdict], None]], None]
+Judge = Callable[[Connect, Sequence[bytes], Callable[[Verdict], None]], None]
 Invoke = Callable[[MethodCall, Callable[[MethodResult], None]], None]
 
 
@@ -72,8 +72,8 @@ class MethodCalls:
         return 0
 
     def _authenticate(self, request: HttpRequest, caller: str, host: Host, call: MethodCall, reply: Reply) -> None:
-        certificate, password = host.certificate(), None
-        if certificate is None:  # over HTTP the certificate wins, unlike in CONNECT
+        certificates, password = host.certificates(), None
+        if not certificates:  # over HTTP the certificate wins, unlike in CONNECT
             password, wrong = _authorization(request)
             if wrong is not None:
                 self._report.unauthorized(host, caller, wrong, wrong)
@@ -92,7 +92,7 @@ class MethodCalls:
             reply(failure(401, message))
 
         username = f"{self._hub_hostname}/{caller}/?api-version={_API_VERSION}"
-        self._judge(Connect(caller, username, password, True, 0, None), certificate, judged)
+        self._judge(Connect(caller, username, password, True, 0, None), certificates, judged)
 
 
 def read_call(body: bytes, target: tuple[str, str | None]) -> MethodCall:

@@ -8,7 +8,6 @@ nor tokens are ever passed, and what a client put into the wrong field is taken 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -22,14 +21,12 @@ from gateway.events import (
     HandshakeFailed,
     MessageDropped,
 )
-from gateway.hub.auth import TokenFault
-from gateway.hub.connect import CertificateFault, Connect
+from gateway.hub.connect import Connect
 from gateway.hub.subscriptions import feature_of
+from gateway.logs import without_secrets
 
-_JUDGED = {TokenFault: "token", CertificateFault: "certificate"}
 _PATH_TOLD = 200  # characters of a path that nobody knows
 _FILTERS_TOLD = 100  # of one SUBSCRIBE: a packet has room for 60,000, whose lines would keep everybody waiting
-_SECRET = re.compile(r"\b(sig|SharedAccessKey)=[^&;\s']+", re.IGNORECASE)
 
 
 class Party(Protocol):
@@ -66,27 +63,23 @@ class Report:
 
     def refused(self, party: Party, connect: Connect | None, code: int | None, reason: str) -> None:
         """A client was turned away (MqttAdapter.cs, DeviceIdentityProvider.cs)."""
-        judged = _judged(reason)
-        reason = _without_secrets(reason)
+        reason = without_secrets(reason)
         client_id = party.client_id
         if connect is None:
             self._log.warning("Closing connection [%s], %s, %s", party.peer, reason, party.channel)
         else:
-            client_id = _without_secrets(connect.client_id)
-            if judged is not None:
-                self._log.warning("Error authenticating %s for %s because %s", judged, client_id, reason)
+            client_id = without_secrets(connect.client_id)
             if code == 3:
                 self._log.error("Error creating client identity: %s", reason)
             self._log.error("Unable to generate identity for clientId %s: %s", client_id, reason)
             text = "ClientNotAuthenticated, Client ID: %s; Username: %s, %s"
-            self._log.info(text, client_id, _without_secrets(connect.username or ""), party.channel)
+            self._log.info(text, client_id, without_secrets(connect.username or ""), party.channel)
         self._events.emit(ConnectionRefused(self._now(), party.peer, client_id, code, reason))
 
     def connected(self, party: Party, connect: Connect, facts: PeerFacts) -> None:
-        """A client is in (DeviceScopeAuthenticator.cs, MqttAdapter.cs, ConnectionManager.cs)."""
+        """A client is in (DeviceIdentityProvider.cs, MqttAdapter.cs, ConnectionManager.cs)."""
         name = connect.client_id
         if self._log.isEnabledFor(logging.INFO):
-            self._log.info("Client %s in device scope authenticated locally.", name)
             self._log.info("Successfully generated identity for clientId %s and username %s", name, connect.username)
             self._log.info("ClientAuthenticated, %s, %s", name, party.channel)
             self._log.info("New device connection for device %s", name)
@@ -98,23 +91,20 @@ class Report:
 
     def unauthorized(self, party: Party, name: str, message: str, reason: str) -> None:
         """An HTTPS request had no good credentials (HttpRequestAuthenticator.cs); `reason` is what was judged."""
-        name = _without_secrets(name)
-        judged = _judged(reason)
-        if judged is not None:
-            self._log.warning("Error authenticating %s for %s because %s", judged, name, reason)
-        elif reason != message:
-            self._log.warning("%s was refused: %s, %s", name, _without_secrets(reason), party.channel)
-        self._log.error("Http Authentication failed due to following issue - %s", _without_secrets(message))
+        name = without_secrets(name)
+        if reason != message:
+            self._log.warning("%s was refused: %s, %s", name, without_secrets(reason), party.channel)
+        self._log.error("Http Authentication failed due to following issue - %s", without_secrets(message))
 
     def file_upload(self, party: Party, method: str, path: str) -> None:
         """An SDK has asked for file upload, which the product has no route for."""
         text = "File upload is not available through a gateway: %s %s gets 404 [%s], %s"
-        self._log.warning(text, method, _without_secrets(path[:_PATH_TOLD]), party.peer, party.channel)
+        self._log.warning(text, method, without_secrets(path[:_PATH_TOLD]), party.peer, party.channel)
 
     def unknown_path(self, party: Party, method: str, path: str) -> None:
         """An HTTPS request for something that is not there."""
         text = "Nothing is at %s, so %s gets 404 [%s], %s"
-        self._log.info(text, _without_secrets(path[:_PATH_TOLD]), method, party.peer, party.channel)
+        self._log.info(text, without_secrets(path[:_PATH_TOLD]), method, party.peer, party.channel)
 
     def displaced(self, party: Party, name: str) -> None:
         """A client's id has connected anew (ConnectionManager.cs)."""
@@ -153,11 +143,3 @@ class Report:
         """A message was acknowledged and goes nowhere (MessagingServiceClient.cs)."""
         self._log.warning("Message was not sent for device Id %s. %s", party.client_id, reason)
         self._events.emit(MessageDropped(self._now(), party.peer, party.client_id or "", topic, reason))
-
-
-def _judged(reason: str) -> str | None:
-    return next((word for fault, word in _JUDGED.items() if isinstance(reason, fault)), None)
-
-
-def _without_secrets(text: str) -> str:
-    return _SECRET.sub(r"\1=***", text)

@@ -15,16 +15,16 @@ from typing import Any, Protocol
 from gateway.broker import wire
 from gateway.broker.carrier import Carriers
 from gateway.broker.connection import Connection
-from gateway.broker.door import Door, bind
 from gateway.broker.failures import Uncached, WithheldError
 from gateway.broker.intake import Intake
+from gateway.broker.listener import Listener, bind
 from gateway.broker.report import Report
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.errors import PortError
-from gateway.hub.connect import Admission, ClientCertificate, Connect, Verdict, Will
+from gateway.hub.connect import Admission, Verdict, Will
 from gateway.hub.edge import EdgeHub
 from gateway.hub.topics import (
     MethodResponse,
@@ -108,7 +108,7 @@ class Server:
         self._telemetry: dict[bytes, Telemetry] = {}
         self._to_flush: set[Connection] = set()
         self._failing: dict[str, TwinError] = {}
-        self._doors: dict[str, Door] = {}
+        self._listeners: dict[str, Listener] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
 
@@ -123,34 +123,34 @@ class Server:
             reason = reason.lower()
             hint = _ADVICE.get(number, f"check --bind and {head.option}")
             raise PortError(address, port, reason, hint) from None
-        door = Door(lambda: self.faults.accepted(Connection(self, head.carriers)), listening)
-        await door.open()
-        self._doors[head.name] = door
-        log.info(head.started, door.port)
+        opened = Listener(lambda: self.faults.accepted(Connection(self, head.carriers)), listening)
+        await opened.open()
+        self._listeners[head.name] = opened
+        log.info(head.started, opened.port)
         if self._sweeper is None:
             self._schedule_sweep()
-        return door.port
+        return opened.port
 
     @property
     def ports(self) -> Mapping[str, int]:
         """The listeners by name, "mqtt" and "https"."""
-        return {name: door.port for name, door in self._doors.items()}
+        return {name: each.port for name, each in self._listeners.items()}
 
     def shut(self, listener: str) -> None:
         """Refuse new connections at a listener."""
-        self._doors[listener].shut()
+        self._listeners[listener].shut()
 
     def reopen(self, listener: str) -> None:
         """Take them again."""
-        self._doors[listener].reopen()
+        self._listeners[listener].reopen()
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
         self._unsubscribe()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for door in self._doors.values():
-            door.close()
+        for each in self._listeners.values():
+            each.close()
         self.stopping = True
         for connection in tuple(self.connections):
             connection.close("the gateway is stopping")
@@ -164,10 +164,6 @@ class Server:
     def next_channel(self) -> str:
         """The eight hex digits by which the log names the next connection."""
         return f"{next(self._channels):08x}"
-
-    def judge(self, connect: Connect, certificate: ClientCertificate | None, done: Callable[[Verdict], None]) -> None:
-        """Judge credentials that did not come in a CONNECT as if they had."""
-        done(self.admission.judge(connect, certificate, self.clock.now()))
 
     def sweep(self) -> None:
         """Let time take effect: on the hub, and on connections whose deadline has passed."""

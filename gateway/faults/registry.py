@@ -18,7 +18,7 @@ from gateway.faults.fault import Fault
 from gateway.faults.line import Line
 
 
-class Doors(Protocol):
+class Host(Protocol):
     """The gateway's listeners and connections, as faults know them."""
 
     @property
@@ -79,7 +79,7 @@ class Faults:
         self._log = log
         self._active: list[Switched] = []
         self._lines: dict[Line, None] = {}
-        self._doors: Doors | None = None
+        self._host: Host | None = None
         self._shut: set[str] = set()
 
     # -- for whoever switches them ------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Faults:
         switched = Switched(make(fault, parameters) if isinstance(fault, str) else fault)
         self._active.append(switched)
         self._log.info("Fault is on: %s", switched.fault)
-        self._set_doors()
+        self._set_listeners()
         if switched.fault.on_wire and switched.fault.for_open:
             self._lay_on_open(switched)
         return switched
@@ -105,7 +105,7 @@ class Faults:
             return
         self._active.remove(switched)
         self._log.info("Fault is off: %s", switched.fault)
-        self._set_doors()
+        self._set_listeners()
         for line in tuple(self._lines):
             line.lift(switched)
 
@@ -116,14 +116,14 @@ class Faults:
 
     # -- for the gateway ----------------------------------------------------------------------------------------------
 
-    def attach(self, doors: Doors) -> None:
+    def attach(self, host: Host) -> None:
         """The gateway has started; what is on already takes effect."""
-        self._doors = doors
-        self._set_doors()
+        self._host = host
+        self._set_listeners()
 
     def detach(self) -> None:
         """The gateway stops; what is on stays on for its next start."""
-        self._doors = None
+        self._host = None
         self._shut.clear()
 
     def accepted(self, connection: Any) -> asyncio.BaseProtocol:
@@ -152,7 +152,7 @@ class Faults:
 
     def _lay_on_open(self, switched: Switched) -> None:
         lines = {line.party: line for line in self._lines}
-        for connection in sorted(self._doors.connections if self._doors else (), key=lambda each: str(each.channel)):
+        for connection in sorted(self._host.connections if self._host else (), key=lambda each: str(each.channel)):
             party: Party = connection
             if not self._here(switched, party.transport):
                 continue
@@ -165,24 +165,24 @@ class Faults:
 
     def _here(self, switched: Switched, transport: asyncio.BaseTransport) -> bool:
         wanted = switched.fault.listener
-        if wanted is None or self._doors is None:
+        if wanted is None or self._host is None:
             return wanted is None
         port: int = transport.get_extra_info("sockname")[1]
-        return self._doors.ports.get(wanted) == port
+        return self._host.ports.get(wanted) == port
 
     def _forget(self, line: Line) -> None:
         self._lines.pop(line, None)
 
-    def _set_doors(self) -> None:
-        for listener in self._doors.ports if self._doors else ():
-            assert self._doors is not None
+    def _set_listeners(self) -> None:
+        for listener in self._host.ports if self._host else ():
+            assert self._host is not None
             wanted = any(switched.fault.shuts(listener) for switched in self._active)
             if wanted and listener not in self._shut:
                 self._shut.add(listener)
-                self._doors.shut(listener)
+                self._host.shut(listener)
             elif not wanted and listener in self._shut:
                 self._shut.remove(listener)
-                self._doors.reopen(listener)
+                self._host.reopen(listener)
 
 
 class _NewLine(Line):

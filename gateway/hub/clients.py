@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Protocol
 
 from gateway.hub.identity import Identity
+from gateway.hub.rules import Proof
 from gateway.hub.subscriptions import Feature, feature_of, granted_qos
 
 Done = Callable[[bool], None]
@@ -33,6 +34,9 @@ class Proxy(Protocol):
     def deliver(self, topic: str, payload: bytes, qos: int) -> None:
         """Send a PUBLISH."""
 
+    def close(self, reason: str) -> None:
+        """End the connection."""
+
 
 class Sent(Enum):
     """What became of a message to a client."""
@@ -44,15 +48,21 @@ class Sent(Enum):
 
 
 class Client:
-    """A connected device or module; `filters` are its subscriptions with the QoS granted, kept by its session."""
+    """A connected device or module.
 
-    __slots__ = ("_awaiting", "bound", "device_id", "features", "filters", "id", "module_id", "proxy")
+    `filters` are its subscriptions with the QoS granted, kept by its session; `proof` is what it showed to connect.
+    """
 
-    def __init__(self, identity: Identity, proxy: Proxy, filters: Mapping[str, int]) -> None:
+    __slots__ = ("_awaiting", "bound", "device_id", "features", "filters", "id", "module_id", "proof", "proxy")
+
+    def __init__(
+        self, identity: Identity, proxy: Proxy, filters: Mapping[str, int], proof: Proof | None = None
+    ) -> None:
         self.id = identity.client_id
         self.device_id = identity.device_id
         self.module_id = identity.module_id
         self.proxy = proxy
+        self.proof = proof
         self.filters = filters
         self.features = {feature for feature in map(feature_of, filters) if feature}
         self.bound = False

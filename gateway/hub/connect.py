@@ -7,13 +7,13 @@ Sources: MqttAdapter.cs (Azure/azure-iot-protocol-gateway), DeviceIdentityProvid
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
-from gateway.hub.auth import TokenFault, check_token
-from gateway.hub.identity import Identity, UsernameError, parse_username
+from gateway.hub.authenticator import Authenticator
+from gateway.hub.identity import UsernameError, parse_username
+from gateway.hub.rules import Proof
 
 
 class ConnackCode(IntEnum):
@@ -23,16 +23,6 @@ class ConnackCode(IntEnum):
     UNACCEPTABLE_PROTOCOL = 1
     SERVER_UNAVAILABLE = 3
     NOT_AUTHORIZED = 5
-
-
-class CertificateFault(StrEnum):
-    """Why a certificate is refused, for the log line `Error authenticating certificate for X because ...`."""
-
-    MODULE = "modules cannot authenticate with a certificate"
-    NOT_ASKED_FOR = "the device does not authenticate with a certificate"
-    THUMBPRINT = "the certificate's thumbprint is neither the primary nor the secondary one"
-    EXPIRED = "the certificate has expired"
-    NOT_YET_VALID = "the certificate is not valid yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,86 +48,50 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """The certificate a client showed in the handshake: its DER bytes and validity in seconds since 1970 UTC."""
-
-    der: bytes
-    not_before: float
-    not_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What the registry knows of an identity: base64 keys or hex thumbprints, and whether it is enabled."""
-
-    keys: tuple[str, ...] = field(default=(), repr=False)
-    thumbprints: tuple[str, ...] = ()
-    enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a CONNECT; `reason` says in words why it is not 0."""
+    """The answer to a CONNECT; `reason` says in words why it is not 0, `proof` is what the client showed."""
 
     code: int
-    identity: Identity | None
+    proof: Proof | None
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class Admission:
-    """The gateway's side of the judgement: whom it knows, under which names, and how late a token may be (seconds)."""
+    """The gateway's door."""
 
-    find: Callable[[Identity], Credentials | None]
-    hosts: Collection[str]
-    token_skew: float
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.authenticator = authenticator
 
-    def judge(self, connect: Connect, certificate: ClientCertificate | None, now: float) -> Verdict:
-        """Decide about a CONNECT of MQTT 3.1.1 that arrived at `now` (seconds since 1970 UTC)."""
+    def judge(self, connect: Connect, certificates: Sequence[bytes], answer: Callable[[Verdict], None]) -> None:
+        """Decide about a CONNECT of MQTT 3.1.1 that has just arrived.
+
+        `certificates` are what the client sent in its handshake, as sent (DER), its own first. `answer` is called once:
+        at once, or when the cloud has been asked or has not answered in time.
+        """
         try:
             identity = parse_username(connect.username or "")
         except UsernameError as wrong:
-            return Verdict(ConnackCode.SERVER_UNAVAILABLE, None, f"the user name cannot be read: {wrong}")
+            answer(Verdict(ConnackCode.SERVER_UNAVAILABLE, None, f"the user name cannot be read: {wrong}"))
+            return
         if not connect.client_id.strip():
-            return Verdict(ConnackCode.SERVER_UNAVAILABLE, identity, "the client id is blank")
-        reason = self._objection(connect, identity, certificate, now)
-        code = ConnackCode.NOT_AUTHORIZED if reason else ConnackCode.ACCEPTED
-        return Verdict(code, identity, reason or "")
+            answer(Verdict(ConnackCode.SERVER_UNAVAILABLE, None, "the client id is blank"))
+            return
+        proof = Proof(identity, connect.password or None, () if connect.password else certificates)
+        reason = _mismatch(connect, proof)
+        if reason:
+            answer(Verdict(ConnackCode.NOT_AUTHORIZED, proof, reason))
+            return
 
-    def _objection(
-        self, connect: Connect, identity: Identity, certificate: ClientCertificate | None, now: float
-    ) -> str | None:
-        if connect.client_id != identity.client_id:
-            return f"the client id {connect.client_id!r} is not {identity.client_id!r} as the user name says"
-        if not connect.password and certificate is None:
-            return "neither token nor certificate was given"
-        known = self.find(identity)
-        if known is None:
-            return f"{identity.client_id} is not in the scope of this gateway"
-        if not known.enabled:
-            return f"{identity.client_id} is disabled"
-        if connect.password:  # the product looks at the certificate only when there is no password
-            return self._token_objection(connect.password, identity, known, now)
-        assert certificate is not None
-        return _certificate_objection(certificate, identity, known, now)
+        def judged(reason: str) -> None:
+            code = ConnackCode.NOT_AUTHORIZED if reason else ConnackCode.ACCEPTED
+            answer(Verdict(code, proof, reason))
 
-    def _token_objection(self, password: bytes, identity: Identity, known: Credentials, now: float) -> str | None:
-        if not known.keys:
-            return TokenFault.NOT_ASKED_FOR
-        text = password.decode("utf-8", errors="replace")
-        return check_token(text, identity, keys=known.keys, hosts=self.hosts, now=now, skew=self.token_skew)
+        self.authenticator.authenticate(proof, judged)
 
 
-def _certificate_objection(
-    certificate: ClientCertificate, identity: Identity, known: Credentials, now: float
-) -> CertificateFault | None:
-    if identity.module_id is not None:
-        return CertificateFault.MODULE
-    if not known.thumbprints:
-        return CertificateFault.NOT_ASKED_FOR
-    digests = {hashlib.sha256(certificate.der).hexdigest(), hashlib.sha1(certificate.der).hexdigest()}  # noqa: S324 - IoT Hub thumbprints may be SHA-1
-    if digests.isdisjoint(thumbprint.lower() for thumbprint in known.thumbprints):
-        return CertificateFault.THUMBPRINT
-    if now > certificate.not_after:
-        return CertificateFault.EXPIRED
-    return CertificateFault.NOT_YET_VALID if now < certificate.not_before else None
+def _mismatch(connect: Connect, proof: Proof) -> str | None:
+    if connect.client_id != proof.identity.client_id:
+        return f"the client id {connect.client_id!r} is not {proof.identity.client_id!r} as the user name says"
+    if not proof.password and not proof.certificates:
+        return "neither token nor certificate was given"
+    return None

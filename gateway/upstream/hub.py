@@ -21,6 +21,7 @@ from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
+from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
@@ -51,6 +52,7 @@ class IotHub:
 
     def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock) -> None:
         self._registry = registry
+        self.identities = Identities(registry, clock.now)
         self.inbox = inbox
         self.twins = Twins(clock.now)
         self.commands = CommandQueues(clock)
@@ -72,6 +74,7 @@ class IotHub:
     @online.setter
     def online(self, reachable: bool) -> None:
         was, self._online = self._online, reachable
+        self.identities.reach(reachable)
         if reachable and not was and self._downlink is not None:
             self._downlink.online()
 

@@ -89,10 +89,14 @@ async def test_every_line_of_a_gateway_has_the_form(hub):
     lines = hub.log.getvalue().splitlines()
     assert len(lines) > 12
     assert [line for line in lines if not LINE.fullmatch(line)] == []
-    start = "\n".join(lines[:3])
+    start = "\n".join(lines[:7])
     for fragment in (
         "Loaded server certificate with expiration date of ",
         "Enabling SSL protocols: Tls12, Tls13",
+        "Created device scope identities cache",
+        "Starting refresh of device scope identities cache",
+        "Done refreshing device scope identities cache. Waiting for 60 minutes.",
+        "Starting timer to authenticate connections with a period of 300 seconds",
         f"Initializing TLS endpoint on port {hub.gateway.mqtt_port} for MQTT head.",
     ):
         assert fragment in start

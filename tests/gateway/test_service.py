@@ -271,7 +271,7 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "messages.db", "messages.lock", "registry.jsonl",
+        "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -463,4 +463,4 @@ async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     waiting = check_store(tmp_path / "messages.db", load.acknowledged)
     async with Gateway(state=tmp_path) as again:
         assert [one.sequence for one in again.upstream.inbox.messages] == waiting
-        assert len(again.registry) == 4
+        assert len(again.registry) == 4 + 2  # and the gateway's own device with its $edgeHub

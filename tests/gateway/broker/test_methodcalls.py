@@ -24,7 +24,7 @@ UNREADABLE = "Value cannot be null. (Parameter 'methodRequest')"
 
 
 class Caller:
-    """A listener whose method calls end in this object, and the module `edge/caller`."""
+    """A listener whose method calls end in this object, and the module `leafgate-edge/caller`."""
 
     def __init__(self, hub):
         self.hub = hub
@@ -32,17 +32,19 @@ class Caller:
         self.answers = []
         self.arrived = asyncio.Event()
         self.port = None
-        hub.gateway.connection_string("edge", "caller")
-        key = hub.gateway.registry.get("edge", "caller").primary_key
-        self.token = p.sas(f"{hub.gateway.hub_hostname}/devices/edge/modules/caller", key, int(hub.clock.now()) + 60)
+        hub.gateway.connection_string("leafgate-edge", "caller")
+        key = hub.gateway.registry.get("leafgate-edge", "caller").primary_key
+        self.token = p.sas(
+            f"{hub.gateway.hub_hostname}/devices/leafgate-edge/modules/caller", key, int(hub.clock.now()) + 60
+        )
 
     async def listen(self):
         """Open the listener."""
         server, gateway = self.hub.gateway._server, self.hub.gateway
         calls = MethodCalls(
-            edge_device_id="edge",
+            edge_device_id="leafgate-edge",
             hub_hostname=gateway.hub_hostname,
-            judge=server.judge,
+            judge=server.admission.judge,
             invoke=lambda call, done: self.invoke(call, done),  # noqa: PLW0108 - a test may replace it
             report=server.report,
         )
@@ -64,7 +66,7 @@ class Caller:
         """The headers of a good call, some of them changed or None."""
         fields = {
             "Content-Type": "application/json; charset=utf-8",
-            "x-ms-edge-moduleId": "edge/caller",
+            "x-ms-edge-moduleId": "leafgate-edge/caller",
             "Authorization": self.token,
         }
         fields |= {name.replace("_", "-"): value for name, value in changed.items()}
@@ -253,7 +255,7 @@ async def test_client_that_sends_on_during_a_call_is_bounded(caller):
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [None, "edge", "caller", "/", "edge/", "/caller", ""])
+@pytest.mark.parametrize("value", [None, "leafgate-edge", "caller", "/", "leafgate-edge/", "/caller", ""])
 async def test_header_has_to_name_a_module(caller, value):
     """400 with the header's name."""
     web = await caller.dial()
@@ -286,12 +288,15 @@ async def refused(caller, web, message, **changed):
 async def test_token_is_judged_by_the_rules_of_connect(caller):
     """Wrong key, other audience, expired, malformed, none, another scheme: 401 with the product's words."""
     hub, web = caller.hub, await caller.dial()
-    name, key = hub.gateway.hub_hostname, hub.gateway.registry.get("edge", "caller").primary_key
-    good, now = f"{name}/devices/edge/modules/caller", int(hub.clock.now())
-    unable = "Unable to authenticate device with Id edge/caller"
+    name, key = hub.gateway.hub_hostname, hub.gateway.registry.get("leafgate-edge", "caller").primary_key
+    good, now = f"{name}/devices/leafgate-edge/modules/caller", int(hub.clock.now())
+    unable = "Unable to authenticate device with Id leafgate-edge/caller"
     parse = "Cannot parse SharedAccessSignature because of the following error - "
     await refused(caller, web, unable, Authorization=p.sas(good, "AAAA", now + 60))
-    assert "Error authenticating token for edge/caller because the signature matches neither" in hub.log.getvalue()
+    assert (
+        "Error authenticating token for leafgate-edge/caller because the signature matches neither"
+        in hub.log.getvalue()
+    )
     await refused(caller, web, unable, Authorization=p.sas(f"{name}/devices/press", key, now + 60))
     await refused(caller, web, parse + "The specified SAS token is expired", Authorization=p.sas(good, key, now - 301))
     await refused(caller, web, parse + "Malformed signature", Authorization="SharedAccessSignature x")
@@ -305,7 +310,12 @@ async def test_token_is_judged_by_the_rules_of_connect(caller):
 async def test_token_of_an_unknown_or_disabled_module_is_refused(caller):
     """401, and the log says which; a token five minutes late still passes."""
     hub, web = caller.hub, await caller.dial()
-    await refused(caller, web, "Unable to authenticate device with Id edge/other", x_ms_edge_moduleId="edge/other")
+    await refused(
+        caller,
+        web,
+        "Unable to authenticate device with Id leafgate-edge/other",
+        x_ms_edge_moduleId="leafgate-edge/other",
+    )
     hub.clock.advance(60 + 299)
     web.send(caller.post())
     await caller.called()
@@ -314,8 +324,8 @@ async def test_token_of_an_unknown_or_disabled_module_is_refused(caller):
 async def test_primary_key_of_the_edge_device_will_do(caller):
     """A module may use its device's key, as in CONNECT."""
     hub, web = caller.hub, await caller.dial()
-    key = hub.gateway.registry.get("edge").primary_key
-    token = p.sas(f"{hub.gateway.hub_hostname}/devices/edge/modules/caller", key, int(hub.clock.now()) + 60)
+    key = hub.gateway.registry.get("leafgate-edge").primary_key
+    token = p.sas(f"{hub.gateway.hub_hostname}/devices/leafgate-edge/modules/caller", key, int(hub.clock.now()) + 60)
     web.send(caller.post(Authorization=token))
     await caller.called()
 
@@ -335,8 +345,10 @@ async def test_client_certificate_wins_over_the_token(caller, chain, tmp_path):
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(self_signed(key).public_bytes(Encoding.PEM) + secret)
     web = await caller.dial(tls_context(chain, certificate=path))
-    await refused(caller, web, "Unable to authenticate device with Id edge/caller")
-    assert "Error authenticating certificate for edge/caller because modules cannot" in caller.hub.log.getvalue()
+    await refused(caller, web, "Unable to authenticate device with Id leafgate-edge/caller")
+    assert (
+        "Error authenticating certificate for leafgate-edge/caller because modules cannot" in caller.hub.log.getvalue()
+    )
 
 
 # -- the body ---------------------------------------------------------------------------------------------------------
@@ -428,10 +440,10 @@ def test_blank_target_is_refused():
 async def test_disabled_module_may_not_call(caller):
     """401, and the log says that it is disabled."""
     hub = caller.hub
-    device = Device("edge", "off", enabled=False, primary_key="AAAA")
+    device = Device("leafgate-edge", "off", enabled=False, primary_key="AAAA")
     hub.gateway.registry.add(device)
-    token = p.sas(f"{hub.gateway.hub_hostname}/devices/edge/modules/off", "AAAA", int(hub.clock.now()) + 60)
+    token = p.sas(f"{hub.gateway.hub_hostname}/devices/leafgate-edge/modules/off", "AAAA", int(hub.clock.now()) + 60)
     web = await caller.dial()
-    message = "Unable to authenticate device with Id edge/off"
-    await refused(caller, web, message, x_ms_edge_moduleId="edge/off", Authorization=token)
-    assert "edge/off is disabled" in hub.log.getvalue()
+    message = "Unable to authenticate device with Id leafgate-edge/off"
+    await refused(caller, web, message, x_ms_edge_moduleId="leafgate-edge/off", Authorization=token)
+    assert "leafgate-edge/off is disabled" in hub.log.getvalue()

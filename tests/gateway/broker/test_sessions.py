@@ -14,6 +14,7 @@ from tests.gateway import packets as p
 from tests.gateway.client import tls_context
 
 DAY = 86_400
+STRANGER = p.sas("hub.leafgate.test/devices/press", "AAAA", 1_700_003_600)
 
 
 def table(hub):
@@ -58,7 +59,8 @@ async def test_connect_is_accepted_and_told(hub):
         (p.connect("Press"), b"\x20\2\0\5", 5, "the client id 'Press' is not 'press' as the user name says"),
         (p.connect(), b"\x20\2\0\5", 5, "neither token nor certificate was given"),
         (p.connect(password=b""), b"\x20\2\0\5", 5, "neither token nor certificate was given"),
-        (p.connect(password=b"x"), b"\x20\2\0\5", 5, "press is not in the scope of this gateway"),
+        (p.connect(password=b"x"), b"\x20\2\0\5", 5, "the token is not a SharedAccessSignature"),
+        (p.connect(password=STRANGER), b"\x20\2\0\5", 5, "press is not in the scope of this gateway"),
         (p.connect(flags=0x83), b"", None, "malformed packet: the reserved CONNECT flag is set"),
         (p.connect("a\0"), b"", None, "malformed packet: a string holds NUL"),
         (p.connect(b"\xff"), b"", None, "malformed packet: a string is not UTF-8"),
@@ -201,7 +203,7 @@ async def test_certificate_out_of_its_time_or_unknown_is_refused(hub, inside, sh
 async def test_password_wins_over_the_certificate(hub, inside, showing, identity):
     """A device that shows a good certificate and a bad token is judged on the token."""
     hub.gateway.registry.add(Device("press", thumbprints=(thumbprint(identity),)))
-    answer, event = await refusal(hub, p.connect(password=b"SharedAccessSignature x"), showing)
+    answer, event = await refusal(hub, p.connect(password=hub.password("other")), showing)
     assert (answer, event.reason) == (b"\x20\2\0\5", "the device does not authenticate with keys")
     line = "[WRN] - Error authenticating token for press because the device does not authenticate with keys"
     assert line in hub.log.getvalue()

@@ -99,7 +99,9 @@ async def test_pieces_of_a_packet_keep_nobody_alive(hub):
 
 async def test_travelling_in_time_closes_nobody(hub):
     """advance() moves the hour of day alone: clients with and without CONNECT stay, a year forth and back."""
-    client, waiting = await hub.join(keep_alive=1), await hub.dial()
+    client, waiting = await hub.dial(), await hub.dial()
+    client.send(p.connect(password=hub.password(ttl=10**9), keep_alive=1))
+    assert await client.packet() == b"\x20\x02\0\0"
     for seconds in (365 * 86_400, -365 * 86_400):
         hub.clock.advance(seconds)
         client.send(p.PINGREQ)

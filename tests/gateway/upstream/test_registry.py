@@ -1,21 +1,17 @@
 """The identity registry: ids, keys, its file."""
 
 import base64
+import dataclasses
 import json
 import stat
 
 import pytest
 
 from gateway import Device, RegistryError
-from gateway.hub.identity import Identity
+from gateway.hub.service_identity import Authentication, device_scope
 from gateway.upstream import Registry
 
 KEY = base64.b64encode(b"k" * 32).decode()
-
-
-def identity(device, module=None):
-    """A parsed user name."""
-    return Identity("hub", device, module, "1")
 
 
 def test_device_gets_two_keys_of_its_own():
@@ -84,11 +80,11 @@ def test_module_needs_its_device():
     registry.add(Device("press", "filter"))
     registry.add(Device("press2"))
     registry.remove("press", "filter")
-    assert registry.find(identity("press", "filter")) is None
+    assert registry.service_identity("press/filter") is None
     registry.add(Device("press", "filter"))
     registry.remove("press")
-    assert registry.find(identity("press")) is None
-    assert registry.find(identity("press", "filter")) is None
+    assert registry.service_identity("press") is None
+    assert registry.service_identity("press/filter") is None
     assert len(registry) == 1
 
 
@@ -100,23 +96,27 @@ def test_unknown_device_cannot_be_changed(act):
         registry.update(Device("ghost")) if act == "update" else registry.remove("ghost")
 
 
-def test_module_may_use_its_devices_keys_and_needs_both_enabled():
-    """What a CONNECT is judged by."""
+def test_module_has_keys_of_its_own_and_is_disabled_with_its_device():
+    """What the Edge Hub judges a CONNECT by."""
     registry = Registry()
-    device, module = registry.add(Device("press")), registry.add(Device("press", "filter"))
-    found = registry.find(identity("press", "filter"))
-    assert found.keys == (module.primary_key, module.secondary_key, device.primary_key, device.secondary_key)
+    registry.add(Device("press"))
+    module = registry.add(Device("press", "filter"))
+    found = registry.service_identity("press/filter")
+    assert found.keys == (module.primary_key, module.secondary_key)
     assert found.enabled
     registry.update(Device("press", primary_key=KEY, enabled=False))
-    assert not registry.find(identity("press", "filter")).enabled
-    assert registry.find(identity("press")).keys == (KEY,)
+    assert not registry.service_identity("press/filter").enabled
+    assert registry.service_identity("press").keys == (KEY,)
 
 
 def test_device_with_a_thumbprint_gets_no_keys():
     """It authenticates by certificate, with one or without a thumbprint known yet."""
     registry = Registry()
-    assert registry.add(Device("a", thumbprints=("00",))).credentials.keys == ()
-    assert registry.add(Device("b"), x509=True).credentials.keys == ()
+    registry.add(Device("a", thumbprints=("00",)))
+    registry.add(Device("b"), x509=True)
+    for name in ("a", "b"):
+        found = registry.service_identity(name)
+        assert (found.keys, found.authentication) == ((), Authentication.SELF_SIGNED)
 
 
 def test_registry_survives_a_restart(tmp_path):
@@ -142,7 +142,8 @@ def test_registry_survives_a_restart(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [b"no json", b"[]", b"{}", b'{"set": {}}', b'{"set": {"device_id": "a"}}', b'{"removed": 1}', b'"set"', b"\xff\xfe",
-     b'{"set": {"device_id": "a", "thumbprints": [], "more": 1}}'],
+     b'{"set": {"device_id": "a", "thumbprints": [], "more": 1}}',
+     b'{"set": {"device_id": "a", "thumbprints": [], "authentication": "faith"}}'],
 )  # fmt: skip
 def test_damaged_registry_is_refused_and_left_alone(tmp_path, line):
     """One clear error that quotes nothing of the file, which holds keys."""
@@ -165,7 +166,8 @@ def test_module_without_its_device_in_the_file_is_unknown(tmp_path):
     registry.add(Device("press"))
     registry.add(Device("press", "filter"))
     path.write_text(path.read_text().splitlines()[1] + "\n")
-    assert Registry(path).find(identity("press", "filter")) is None
+    assert Registry(path).service_identity("press/filter") is None
+    assert Registry(path).in_scope("press/filter") is None
 
 
 def test_registry_that_cannot_be_written_changes_nothing(tmp_path):
@@ -191,5 +193,162 @@ def test_registry_file_is_one_line_per_change(tmp_path):
 def test_keys_are_in_no_repr():
     """Neither a device's repr nor its credentials' shows a key."""
     device = Registry().add(Device("press", primary_key=KEY))
-    assert KEY not in repr(device) + repr(device.credentials)
+    registry = Registry()
+    registry.add(device)
+    assert KEY not in repr(device) + repr(registry.service_identity("press"))
     assert device.secondary_key not in repr(device)
+
+
+# -- kinds of authentication -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "keys"),
+    [
+        (Device("a"), "sas", 2),
+        (Device("a", primary_key=KEY), "sas", 2),
+        (Device("a", thumbprints=("AB",)), "selfSigned", 0),
+        (Device("a", authentication="selfSigned"), "selfSigned", 0),
+        (Device("a", authentication="certificateAuthority"), "certificateAuthority", 0),
+        (Device("a", authentication="none"), "none", 0),
+    ],
+)
+def test_kind_of_authentication_follows_or_is_said(device, kind, keys):
+    """Thumbprints mean selfSigned; only devices with keys get any."""
+    registry = Registry()
+    registry.add(device)
+    found = registry.service_identity("a")
+    assert (found.authentication, len(found.keys)) == (kind, keys)
+
+
+def test_unknown_kind_of_authentication_is_refused():
+    """By add and by update; nothing changes."""
+    registry = Registry()
+    with pytest.raises(RegistryError, match="'faith' is no way to authenticate") as error:
+        registry.add(Device("a", authentication="faith"))
+    assert error.value.hint == "choose from sas, selfSigned, certificateAuthority, none"
+    device = registry.add(Device("a"))
+    with pytest.raises(RegistryError):
+        registry.update(Device("a", authentication="faith"))
+    assert registry.get("a") == device
+
+
+def test_generation_stays_and_etag_changes():
+    """An update keeps the generation, which a device that is registered anew does not get again."""
+    registry = Registry()
+    first = registry.add(Device("a"))
+    registry.update(Device("a", enabled=False))
+    second = registry.get("a")
+    assert second.generation_id == first.generation_id
+    assert second.etag not in ("", first.etag)
+    registry.remove("a")
+    assert registry.add(Device("a")).generation_id != first.generation_id
+    assert len(first.generation_id) == 18
+    assert first.generation_id.isdigit()
+
+
+def test_registry_written_before_there_were_scopes_is_read(tmp_path):
+    """Its devices are children of the gateway; what they lack is the same at each start."""
+    path = tmp_path / "registry.jsonl"
+    old = {"device_id": "press", "module_id": None, "primary_key": KEY, "secondary_key": "", "enabled": True}
+    lines = [old | {"thumbprints": []}, old | {"device_id": "lathe", "primary_key": "", "thumbprints": ["AB"]}]
+    path.write_text("".join(json.dumps({"set": line}) + "\n" for line in lines))
+    one, two = (Registry(path, edge_device_id="gw") for _ in range(2))
+    assert one.get("press") == Device("press", primary_key=KEY)
+    assert one.in_scope("press").keys == (KEY,)
+    assert one.in_scope("lathe").authentication == Authentication.SELF_SIGNED
+    assert one.scope() == two.scope()
+    assert one.in_scope("press").generation_id != one.in_scope("lathe").generation_id
+
+
+# -- scope -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nested():
+    """The gateway with a leaf, an edge device with a leaf of its own, a stranger, and a module on each."""
+    registry = Registry(edge_device_id="gw")
+    registry.add(Device("leaf"))
+    registry.add(Device("lower", edge=True))
+    registry.add(Device("lower-leaf", parent="lower"))
+    registry.add(Device("stranger", parent=None))
+    registry.add(Device("elsewhere", edge=True, parent=None))
+    registry.add(Device("elsewhere-leaf", parent="elsewhere"))
+    for name in ("leaf", "lower", "lower-leaf", "stranger"):
+        registry.add(Device(name, "m"))
+    return registry
+
+
+def test_scope_is_what_hangs_below_the_gateway(nested):
+    """Its own device and modules, children, their children, and their modules; nobody else."""
+    inside = {"gw", "gw/$edgeHub", "leaf", "leaf/m", "lower", "lower/m", "lower-leaf", "lower-leaf/m"}
+    assert {identity.client_id for identity in nested.scope()} == inside
+    outside = {"stranger", "stranger/m", "elsewhere", "elsewhere-leaf", "ghost", "ghost/m", "leaf/ghost", "", "/"}
+    assert [name for name in inside if nested.in_scope(name) is None] == []
+    assert [name for name in outside if nested.in_scope(name) is not None] == []
+
+
+def test_scopes_are_written_as_iot_hub_writes_them(nested):
+    """An edge device has its own and its parent's; a leaf has its parent's as both; a module has none."""
+    gateway, lower = (device_scope(name, nested.get(name).generation_id) for name in ("gw", "lower"))
+    found = {identity.client_id: (identity.scope, identity.parent_scopes) for identity in nested.scope()}
+    assert found["gw"] == (gateway, ())
+    assert found["leaf"] == (gateway, (gateway,))
+    assert found["lower"] == (lower, (gateway,))
+    assert found["lower-leaf"] == (lower, (lower,))
+    assert found["leaf/m"] == found["gw/$edgeHub"] == (None, ())
+    assert nested.service_identity("stranger").scope is None
+    assert nested.in_scope("lower").edge
+    assert not nested.in_scope("leaf").edge
+
+
+def test_parent_is_changed_by_an_update(nested):
+    """Out of scope, and back in."""
+    device = nested.get("leaf")
+    nested.update(dataclasses.replace(device, parent=None))
+    assert nested.in_scope("leaf") is None
+    nested.update(dataclasses.replace(device, parent="lower"))
+    assert nested.in_scope("leaf").parent_scopes == nested.in_scope("lower-leaf").parent_scopes
+
+
+@pytest.mark.parametrize("parent", ["ghost", "leaf"])
+def test_parent_has_to_be_an_edge_device(nested, parent):
+    """IoT Hub refuses a device scope that is none."""
+    with pytest.raises(RegistryError, match=f"'{parent}' cannot be a parent: it is no edge device"):
+        nested.add(Device("new", parent=parent))
+    assert "new" not in nested
+    with pytest.raises(RegistryError, match="a module cannot be an edge device"):
+        nested.add(Device("leaf", "new", edge=True))
+
+
+def test_five_edge_devices_may_hang_below_each_other():
+    """Deeper ones are out of scope, and parents in a circle lead nowhere."""
+    registry = Registry(edge_device_id="gw")
+    above = "gw"
+    for number in range(6):
+        registry.add(Device(f"e{number}", edge=True, parent=above))
+        above = f"e{number}"
+    assert [registry.in_scope(f"e{number}") is not None for number in range(6)] == [True] * 5 + [False]
+    registry.update(Device("e0", edge=True, parent="e1"))
+    assert registry.in_scope("e1") is None
+
+
+def test_gateway_is_registered_once(tmp_path):
+    """With its module; a device that is no edge device cannot be the gateway."""
+    path = tmp_path / "registry.jsonl"
+    first = Registry(path, edge_device_id="gw")
+    assert (first.get("gw").edge, first.get("gw", "$edgeHub").primary_key != "") == (True, True)
+    assert Registry(path, edge_device_id="gw").get("gw") == first.get("gw")
+    first.add(Device("leaf"))
+    with pytest.raises(RegistryError, match="'leaf' is registered as a device that is no edge device"):
+        Registry(path, edge_device_id="leaf")
+
+
+def test_identity_json_is_that_of_the_service_api(nested):
+    """With the device's own status, its ETag and its keys."""
+    device = nested.add(Device("new", primary_key=KEY, enabled=False))
+    shown = nested.identity_json("new")
+    assert shown["authentication"]["symmetricKey"] == {"primaryKey": KEY, "secondaryKey": device.secondary_key}
+    assert (shown["status"], shown["etag"], shown["statusReason"]) == ("disabled", device.etag, None)
+    assert nested.identity_json("leaf", "m")["moduleId"] == "m"
+    assert nested.identity_json("ghost") is None

@@ -13,14 +13,14 @@ from collections.abc import Callable
 _BACKLOG = 1_024
 
 
-class Door:
+class Listener:
     """One listener, open from `open` on."""
 
     def __init__(self, accept: Callable[[], asyncio.BaseProtocol], bound: socket.socket) -> None:
         self._accept = accept
         self._socket = bound
         self._address = bound.getsockname()
-        self._listener: asyncio.Server | None = None
+        self._server: asyncio.Server | None = None
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -32,7 +32,7 @@ class Door:
     async def open(self) -> None:
         """Take connections."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._accept, sock=self._socket, backlog=_BACKLOG)
+        self._server = await loop.create_server(self._accept, sock=self._socket, backlog=_BACKLOG)
 
     def shut(self) -> None:
         """Refuse connections; those that nobody has accepted yet are reset."""
@@ -50,9 +50,9 @@ class Door:
         """Give the port back."""
         if self._opening is not None:
             self._opening.cancel()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         self._socket.close()
 
 
