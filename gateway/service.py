@@ -181,7 +181,6 @@ class Gateway:
         )
         routes = Routes(calls, server.report)
         head = Head(
-            "https",
             "Started HTTP head on port %d",
             "--https-port",
             lambda host: HttpCarrier(host, routes, self.clock, self.settings),

@@ -63,7 +63,7 @@ def test_help_imports_nothing_heavy() -> None:
     program = f"import leafgate, sys; leafgate.main(['--help']); print([n for n in {HEAVY!r} if n in sys.modules])"
     lines = python("-c", program).stdout.splitlines()
     assert lines[-1] == "[]"
-    for command in ("certs", "demo", "leaf", "list", "run", "schema", "up", "validate"):
+    for command in ("certs", "demo", "faults", "leaf", "list", "run", "schema", "up", "validate"):
         assert any(line.startswith(f"  {command} ") for line in lines)
 
 

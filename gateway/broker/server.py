@@ -52,13 +52,13 @@ _ADVICE = {
 class Head:
     """One listener: the product's log line for its port, the option that sets it, and what carries MQTT there."""
 
-    name: str
     started: str
     option: str
     carriers: Carriers | None = None
+    name: str = "https"
 
 
-MQTT = Head("mqtt", "Initializing TLS endpoint on port %d for MQTT head.", "--mqtt-port")
+MQTT = Head("Initializing TLS endpoint on port %d for MQTT head.", "--mqtt-port", name="mqtt")
 
 
 class Interference(Protocol):
@@ -108,7 +108,7 @@ class Server:
         self._telemetry: dict[bytes, Telemetry] = {}
         self._to_flush: set[Connection] = set()
         self._failing: dict[str, TwinError] = {}
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: list[tuple[str, Listener]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._unsubscribe = clock.subscribe(self._clock_moved)
 
@@ -125,31 +125,35 @@ class Server:
             raise PortError(address, port, reason, hint) from None
         opened = Listener(lambda: self.faults.accepted(Connection(self, head.carriers)), listening)
         await opened.open()
-        self._listeners[head.name] = opened
+        self._listeners.append((head.name, opened))
         log.info(head.started, opened.port)
         if self._sweeper is None:
             self._schedule_sweep()
         return opened.port
 
     @property
-    def ports(self) -> Mapping[str, int]:
-        """The listeners by name, "mqtt" and "https"."""
-        return {name: each.port for name, each in self._listeners.items()}
+    def ports(self) -> Mapping[int, str]:
+        """What listens where: "mqtt" or "https"."""
+        return {each.port: name for name, each in self._listeners}
 
     def shut(self, listener: str) -> None:
         """Refuse new connections at a listener."""
-        self._listeners[listener].shut()
+        for name, each in self._listeners:
+            if name == listener:
+                each.shut()
 
     def reopen(self, listener: str) -> None:
         """Take them again."""
-        self._listeners[listener].reopen()
+        for name, each in self._listeners:
+            if name == listener:
+                each.reopen()
 
     async def stop(self) -> None:
         """Close the listener and every connection."""
         self._unsubscribe()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for each in self._listeners.values():
+        for _, each in self._listeners:
             each.close()
         self.stopping = True
         for connection in tuple(self.connections):

@@ -26,8 +26,8 @@ class Host(Protocol):
         """Those that are open."""
 
     @property
-    def ports(self) -> Mapping[str, int]:
-        """The listeners by name."""
+    def ports(self) -> Mapping[int, str]:
+        """The names of the listeners by their ports."""
 
     def shut(self, listener: str) -> None:
         """Listen no more; the port stays ours."""
@@ -167,14 +167,13 @@ class Faults:
         wanted = switched.fault.listener
         if wanted is None or self._host is None:
             return wanted is None
-        port: int = transport.get_extra_info("sockname")[1]
-        return self._host.ports.get(wanted) == port
+        return self._host.ports.get(transport.get_extra_info("sockname")[1]) == wanted
 
     def _forget(self, line: Line) -> None:
         self._lines.pop(line, None)
 
     def _set_listeners(self) -> None:
-        for listener in self._host.ports if self._host else ():
+        for listener in set(self._host.ports.values()) if self._host else ():
             assert self._host is not None
             wanted = any(switched.fault.shuts(listener) for switched in self._active)
             if wanted and listener not in self._shut:

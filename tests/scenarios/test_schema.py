@@ -18,6 +18,7 @@ SCHEMA = json_schema()
 KEYWORDS = {
     *("$ref", "$schema", "$defs", "title", "description", "default", "anyOf", "oneOf", "type", "enum", "const"),
     *("properties", "required", "additionalProperties", "items", "minItems", "minimum", "maximum", "discriminator"),
+    "minLength",
 }
 TYPES: dict[str, Any] = {
     "object": dict,
@@ -46,6 +47,8 @@ def errors(schema: Any, value: Any, where: str = "$") -> Iterator[str]:
         return
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):
         yield f"{where}: another word is expected"
+    if isinstance(value, str) and len(value) < schema.get("minLength", 0):
+        yield f"{where}: too short"
     if isinstance(value, dict):
         yield from object_errors(schema, value, where)
     if isinstance(value, list):
@@ -79,8 +82,11 @@ def test_schema_accepts_every_file_of_the_library(path: Path) -> None:
         {"steps": [{"publisch": "a"}]},
         {"steps": [{"connect": "a"}], "gateway": {"generation": "1.6"}},
         {"steps": [{"connect": "a", "expect": {"refused": {"verify_kode": 18}}}]},
+        {"steps": [{"fault": {"dely": {"seconds": 1}}}]},
+        {"steps": [{"fault": {"delay": {"secs": 1}}}]},
+        {"steps": [{"fault": {"reset": {"client_id": ""}}}]},
     ],
-    ids=["no-steps", "word", "step", "generation", "key"],
+    ids=["no-steps", "word", "step", "generation", "key", "fault", "fault-parameter", "fault-empty"],
 )
 def test_schema_refuses_what_validate_refuses(scenario: dict[str, Any]) -> None:
     """An editor with the schema marks misspelt keys and words."""
