@@ -274,6 +274,13 @@ class Gateway:
         )
         return self.registry.add(device)
 
+    def remove_device(self, device_id: str, module_id: str | None = None) -> None:
+        """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
+
+        A connected client stays until the gateway refreshes its device scope. Raises RegistryError.
+        """
+        self.upstream.remove(device_id, module_id)
+
     def refresh_scope(self) -> None:
         """Let the gateway ask IoT Hub now for everything in its device scope."""
         if self._door is not None:
