@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from cryptography import x509
@@ -33,12 +32,8 @@ from gateway.hub.edge import EdgeHub
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.rules import Rules
-from gateway.hub.scope import ScopeStore
 from gateway.hub.service_identity import Authentication
-from gateway.store import Store
-from gateway.store.memory import MemoryStore
-from gateway.store.scope import ForgetfulScope, ScopeFile
-from gateway.store.sqlite import SqliteStore
+from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Inbox, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
 from gateway.upstream.link import Link
@@ -100,10 +95,7 @@ class Gateway:
         self._port: int | None = None
         self._wanted_https_port = https_port
         self._https_port: int | None = None
-        self._state = None if state is None else state.absolute()
-        self._keeps = state is not None
-        self._store_kind = store or ("memory" if state is None else "sqlite")
-        self._memory = MemoryStore()  # kept over a restart, so that its numbers go on
+        self._folder = StateFolder(state, store, self.settings, self.log)
         self._tls = tuple(tls) if tls else _versions(self.chain.generation)
         self._plugins = amqtt_plugins
         self._registry: Registry | None = None
@@ -119,14 +111,14 @@ class Gateway:
         try:
             await self._start()
         except BaseException:
-            await self._exit.aclose()
+            await self._put_away()
             raise
 
     async def _start(self) -> None:
         tls = self._context(self.chain)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
-        self._prepare_state()
-        store = self._open_store()
+        self._folder.prepare(self.chain.trust_pem)
+        store = self._folder.open_store()
         self._exit.callback(store.close)
         link = Link(store, self.upstream.inbox, self.log)
         self._exit.callback(link.settle)
@@ -137,9 +129,11 @@ class Gateway:
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
+        scope_store = self._folder.open_scope()
+        self._exit.callback(scope_store.close)
         door = Door(
             self.upstream.identities,
-            self._scope_store(),
+            scope_store,
             self._rules(),
             clients=edge.clients,
             owner=self.edge_device_id,
@@ -201,7 +195,11 @@ class Gateway:
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
         self._server = self._edge = self._door = None
+        await self._put_away()
+
+    async def _put_away(self) -> None:
         await self._exit.aclose()
+        self._folder.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -230,24 +228,19 @@ class Gateway:
     @property
     def state(self) -> Path:
         """The folder with everything this gateway keeps; a temporary one unless it was given."""
-        if self._state is None:
-            folder = TemporaryDirectory(prefix="leafgate-")
-            self._exit.callback(folder.cleanup)
-            self._exit.callback(self._forget_state)
-            self._state = Path(folder.name)
-        return self._state
+        return self._folder.path
 
     @property
     def root_ca(self) -> Path:
         """The PEM file a leaf has to trust."""
-        return self.state / "root.pem"
+        return self._folder.root_ca
 
     @property
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            path = self.state / "registry.jsonl" if self._keeps else None
-            self._registry = Registry(path, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            where = self._folder.registry
+            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
         return self._registry
 
     def add_device(
@@ -279,6 +272,13 @@ class Gateway:
             parent=parent,
         )
         return self.registry.add(device)
+
+    def remove_device(self, device_id: str, module_id: str | None = None) -> None:
+        """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
+
+        A connected client stays until the gateway refreshes its device scope. Raises RegistryError.
+        """
+        self.upstream.remove(device_id, module_id)
 
     def refresh_scope(self) -> None:
         """Let the gateway ask IoT Hub now for everything in its device scope."""
@@ -360,29 +360,6 @@ class Gateway:
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
-
-    def _scope_store(self) -> ScopeStore:
-        if not self._keeps:
-            return ForgetfulScope()
-        file = ScopeFile(self.state / "scope.jsonl", self.log)
-        self._exit.callback(file.close)
-        return file
-
-    def _prepare_state(self) -> None:
-        try:
-            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.root_ca.write_bytes(self.chain.trust_pem)
-        except OSError as wrong:
-            hint = "choose another folder with --state"
-            raise GatewayError(f"cannot write to {self.state}: {wrong.strerror}", hint) from None
-
-    def _open_store(self) -> Store:
-        if self._store_kind == "memory":
-            return self._memory
-        return SqliteStore(self.state / "messages.db", durability=self.settings.durability)
-
-    def _forget_state(self) -> None:
-        self._state = None
 
 
 def _versions(generation: str) -> tuple[TlsVersion, ...]:

@@ -59,7 +59,7 @@ class Fault(BaseModel):
 
     def effect(self, line: Link, seed: str) -> Effect:
         """What it does to a connection; `seed` is for what is random about it."""
-        raise NotImplementedError
+        raise TypeError(f"the fault {self.name} has no effect on connections")
 
     def __str__(self) -> str:
         """The fault as `leafgate up --fault` would take it."""

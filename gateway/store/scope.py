@@ -30,6 +30,9 @@ class ForgetfulScope:
     def remove(self, client_id: str) -> None:
         """Do nothing."""
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class ScopeFile:
     """The scope in a file of JSON lines."""

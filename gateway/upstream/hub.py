@@ -84,6 +84,13 @@ class IotHub:
 
     # -- what a back end does -----------------------------------------------------------------------------------------
 
+    def remove(self, device_id: str, module_id: str | None = None) -> None:
+        """Delete a device with its modules, or one module, and everything that is kept for it. Raises RegistryError."""
+        for client_id in self.registry.remove(device_id, module_id):
+            self.twins.remove(client_id)
+        if module_id is None:
+            self.commands.remove(device_id)
+
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
         if self._downlink is None or not self._online:

@@ -121,14 +121,17 @@ class Registry:
         self._check(device)
         self._put(replace(device, generation_id=known.generation_id))
 
-    def remove(self, device_id: str, module_id: str | None = None) -> None:
-        """Forget a device with its modules, or one module."""
+    def remove(self, device_id: str, module_id: str | None = None) -> tuple[str, ...]:
+        """Forget a device with its modules, or one module; returns the client ids that are gone."""
         if (device_id, module_id) not in self._devices:
             raise RegistryError(f"{device_id!r} is not registered")
         modules = self._modules.get(device_id, {}) if module_id is None else {}
-        for key in (*((device_id, name) for name in modules), (device_id, module_id)):
+        gone = [self._devices[key] for key in (*((device_id, name) for name in modules), (device_id, module_id))]
+        for device in gone:
+            key = (device.device_id, device.module_id)
             self._note({"removed": key})
             self._drop(key)
+        return tuple(device.client_id for device in gone)
 
     # -- what the Edge Hub may know ---------------------------------------------------------------------------------
 

@@ -335,14 +335,14 @@ async def test_puback_is_sent_only_after_the_write_has_returned(hub, monkeypatch
     client, order = await hub.join(), []
     from gateway.broker.connection import Connection
 
-    write, flush = hub.gateway._memory.write, Connection.flush
+    write, flush = hub.gateway._folder.open_store().write, Connection.flush
 
     def watched(messages):
         order.append("write begins")
         write(messages)
         order.append("write returns")
 
-    monkeypatch.setattr(hub.gateway._memory, "write", watched)
+    monkeypatch.setattr(hub.gateway._folder.open_store(), "write", watched)
     monkeypatch.setattr(Connection, "flush", lambda self: (order.append("flush"), flush(self))[1])
     client.send(p.publish())
     assert await client.packet() == p.puback()

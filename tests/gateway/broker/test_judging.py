@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from gateway import Device, ManualClock, Settings
+from gateway import Device, ManualClock, RegistryError, Settings
 from gateway.events import ClientConnected, ClientDisconnected, ConnectionRefused, HandshakeFailed
 from tests.gateway import packets as p
 from tests.gateway.client import tls_context
@@ -392,3 +392,34 @@ async def test_device_changes_its_kind_of_authentication(by_authority, showing):
     client = await by_authority.dial(context)
     client.send(p.connect(password=token))
     assert await client.packet() == ACCEPTED
+
+
+async def test_deleted_device_is_dropped_and_leaves_nothing(hub):
+    """With its modules, twins and waiting messages; a refresh of the scope ends its connection, and it starts anew."""
+    client = await hub.join()
+    hub.gateway.connection_string("press", "filter")
+    upstream = hub.gateway.upstream
+    for name in ("press", "press/filter"):
+        upstream.twins.update_desired(name, {"a": 1})
+    upstream.commands.send("press", b"x")
+    hub.gateway.remove_device("press")
+    assert (upstream.registry.get("press"), upstream.registry.get("press", "filter")) == (None, None)
+    hub.gateway.refresh_scope()
+    await client.eof()
+    assert upstream.commands.depth("press") == 0
+    assert {upstream.twins.get(name).desired_version for name in ("press", "press/filter")} == {1}
+    await hub.join()
+
+
+async def test_deleted_module_leaves_its_device(hub):
+    """Only the module's twin is gone."""
+    hub.gateway.connection_string("press", "filter")
+    upstream = hub.gateway.upstream
+    for name in ("press", "press/filter"):
+        upstream.twins.update_desired(name, {"a": 1})
+    upstream.commands.send("press", b"x")
+    hub.gateway.remove_device("press", "filter")
+    assert upstream.commands.depth("press") == 1
+    assert [upstream.twins.get(name).desired_version for name in ("press", "press/filter")] == [2, 1]
+    with pytest.raises(RegistryError, match="is not registered"):
+        hub.gateway.remove_device("press", "filter")

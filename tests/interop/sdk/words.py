@@ -4,7 +4,6 @@
 _FIRST = "Failure on first connection (Not authorized): "
 #: paho's and mqtt.js's words for the return codes of CONNACK, MQTT 3.1.1 section 3.2.2.3
 _PAHO = {
-    1: "Connection Refused: unacceptable protocol version.",
     2: "Connection Refused: identifier rejected.",
     3: "Connection Refused: broker unavailable.",
     4: "Connection Refused: bad user name or password.",
@@ -20,7 +19,7 @@ _MQTT_JS = {
 _PROTOCOL = (("ClientError", "Error in the IoTHub client"), "ProtocolClientError")
 _CREDENTIALS = (("CredentialError", "Credentials invalid, could not connect"), "UnauthorizedError")
 _CONNECTION = (("ConnectionFailedError", "Could not connect to IoTHub"), "ConnectionFailedError")
-_PYTHON_CONNACK = {1: _PROTOCOL, 2: _PROTOCOL, 3: _CONNECTION, 4: _CREDENTIALS, 5: _CREDENTIALS}
+_PYTHON_CONNACK = {2: _PROTOCOL, 3: _CONNECTION, 4: _CREDENTIALS, 5: _CREDENTIALS}
 
 
 def node_refusal(cause, kind="UnauthorizedError"):
