@@ -5,11 +5,10 @@ Observers are called synchronously on the event loop; they must be quick and may
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-logger = logging.getLogger("leafgate.events")
+from gateway.observers import Observers
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +75,12 @@ class Events:
     """The observers of one gateway."""
 
     def __init__(self) -> None:
-        self._observers: list[Observer] = []
+        self._observers = Observers[[Event]]("gateway events")
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer` with each event from now on; the answer ends that."""
-        self._observers.append(observer)
-
-        def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
-
-        return unsubscribe
+        return self._observers.subscribe(observer)
 
     def emit(self, event: Event) -> None:
         """Tell every observer; one that raises is logged and the others are still told."""
-        for observer in tuple(self._observers):
-            try:
-                observer(event)
-            except Exception:  # a broken observer must not take the gateway down
-                logger.exception("an observer of gateway events failed")
+        self._observers.tell(event)

@@ -10,7 +10,6 @@ IoT Hub errors" (403004, 412002).
 from __future__ import annotations
 
 import heapq
-import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from typing import NoReturn
 
 from gateway.clock import Clock
 from gateway.errors import CommandRefusedError
+from gateway.observers import Observers
 from gateway.upstream.command import Ack, Command, CommandLimits, accept
 from gateway.upstream.feedback import Feedback, FeedbackRecord, Status
-
-logger = logging.getLogger("leafgate.upstream")
 
 Observer = Callable[[str], None]
 
@@ -60,7 +58,7 @@ class CommandQueues:
         self._timers: list[tuple[float, int, str]] = []  # when, which message, of which device
         self._living = 0
         self._next_number = 1
-        self._observers: list[Observer] = []
+        self._observers = Observers[[str]]("cloud-to-device messages")
 
     # -- the back end's side ---------------------------------------------------------------------------------------
 
@@ -95,7 +93,7 @@ class CommandQueues:
         self._living += 1
         self._queues.setdefault(device_id, {})[entry.number] = entry
         self._set_timer(command.expires, entry)
-        self._tell(device_id)
+        self._observers.tell(device_id)
         return command
 
     def purge(self, device_id: str) -> int:
@@ -118,13 +116,7 @@ class CommandQueues:
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer` with a device's id whenever a message has become receivable; the answer ends that."""
-        self._observers.append(observer)
-
-        def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
-
-        return unsubscribe
+        return self._observers.subscribe(observer)
 
     # -- the device's side -----------------------------------------------------------------------------------------
 
@@ -224,7 +216,7 @@ class CommandQueues:
         if entry.command.expires <= now:
             self._end(entry, "Expired")
         else:
-            self._tell(entry.command.device_id)
+            self._observers.tell(entry.command.device_id)
 
     def _end(self, entry: _Entry, status: Status) -> None:
         self._drop(entry)
@@ -239,13 +231,6 @@ class CommandQueues:
         self._living -= 1
         if not queue:
             del self._queues[device_id]
-
-    def _tell(self, device_id: str) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer(device_id)
-            except Exception:  # the message is queued, and the others are still to know
-                logger.exception("an observer of cloud-to-device messages failed")
 
 
 def _lock_lost() -> NoReturn:

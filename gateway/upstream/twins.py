@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,9 +17,8 @@ from typing import Any, Literal
 
 from gateway.errors import TwinRefusedError
 from gateway.hub.twin import MOST_BYTES, TwinError, check_properties, compact
+from gateway.observers import Observers
 from gateway.upstream.frozen import FrozenDict, freeze
-
-logger = logging.getLogger("leafgate.upstream")
 
 Name = Literal["tags", "desired", "reported"]
 Moment = tuple[float, int]
@@ -91,7 +89,7 @@ class Twins:
         self._now = now
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
-        self._observers: list[Observer] = []
+        self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment."""
@@ -130,7 +128,7 @@ class Twins:
         twin = self.get(client_id)
         section = self._changed("desired", twin.desired_section, patch)
         self._put(client_id, replace(twin, desired_section=section, etag=_next_etag(twin.etag)))
-        self._tell(client_id, freeze(patch), section.version)
+        self._observers.tell(client_id, freeze(patch), section.version)
         return section.version
 
     def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
@@ -157,13 +155,7 @@ class Twins:
 
         The answer ends that.
         """
-        self._observers.append(observer)
-
-        def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
-
-        return unsubscribe
+        return self._observers.subscribe(observer)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
@@ -193,13 +185,6 @@ class Twins:
     def _put(self, client_id: str, twin: Twin) -> None:
         self._twins[client_id] = replace(twin, version=twin.version + 1, last_updated=self._now())
         self._wires.pop(client_id, None)
-
-    def _tell(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer(client_id, patch, version)
-            except Exception:  # the twin has changed, and the others are still to know
-                logger.exception("an observer of twins failed")
 
 
 def _empty(now: float) -> Twin:
