@@ -27,8 +27,8 @@ from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
-from gateway.hub.door import Door
 from gateway.hub.edge import EdgeHub
+from gateway.hub.gatekeeper import Gatekeeper
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.rules import Rules
@@ -101,7 +101,7 @@ class Gateway:
         self._registry: Registry | None = None
         self._server: Server | None = None
         self._edge: EdgeHub | None = None
-        self._door: Door | None = None
+        self._gatekeeper: Gatekeeper | None = None
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -131,7 +131,7 @@ class Gateway:
         self._exit.callback(self.upstream.attach, None)
         scope_store = self._folder.open_scope()
         self._exit.callback(scope_store.close)
-        door = Door(
+        gatekeeper = Gatekeeper(
             self.upstream.identities,
             scope_store,
             self._rules(),
@@ -141,16 +141,16 @@ class Gateway:
             now=self.clock.now,
             log=self.log,
         )
-        self.upstream.identities.attach(door.online)
+        self.upstream.identities.attach(gatekeeper.online)
         self._exit.callback(self.upstream.identities.attach, None)
         report = Report(self.log, self.events, self.clock.now)
         server = Server(
             tls=tls,
-            admission=Admission(door.authenticator),
+            admission=Admission(gatekeeper.authenticator),
             sessions=sessions,
             intake=Intake(store, link.forward, self.clock.now, self.log),
             edge=edge,
-            ticks=(door.tick, edge.tick, self.upstream.tick),
+            ticks=(gatekeeper.tick, edge.tick, self.upstream.tick),
             report=report,
             clock=self.clock,
             settings=self.settings,
@@ -160,7 +160,7 @@ class Gateway:
         self._port = await server.listen(self.bind, self._port or self._wanted_port, self.log)
         await self._listen_https(server)
         self._attach_faults(server)
-        self._server, self._edge, self._door = server, edge, door
+        self._server, self._edge, self._gatekeeper = server, edge, gatekeeper
 
     async def _listen_https(self, server: Server) -> None:
         wanted, self._https_port = self._https_port or self._wanted_https_port, None
@@ -194,7 +194,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
-        self._server = self._edge = self._door = None
+        self._server = self._edge = self._gatekeeper = None
         await self._put_away()
 
     async def _put_away(self) -> None:
@@ -282,8 +282,8 @@ class Gateway:
 
     def refresh_scope(self) -> None:
         """Let the gateway ask IoT Hub now for everything in its device scope."""
-        if self._door is not None:
-            self._door.refresh()
+        if self._gatekeeper is not None:
+            self._gatekeeper.refresh()
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
@@ -346,9 +346,9 @@ class Gateway:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""
         context = self._context(chain)
         self.chain = chain
-        if self._server is not None and self._door is not None:
+        if self._server is not None and self._gatekeeper is not None:
             self._server.tls = context
-            self._door.authenticator.rules = self._rules()
+            self._gatekeeper.authenticator.rules = self._rules()
             self.root_ca.write_bytes(chain.trust_pem)
 
     def _context(self, chain: Chain) -> TlsContext:

@@ -50,7 +50,6 @@ class Caller:
         )
         routes = Routes(calls, server.report)
         head = Head(
-            "methods",
             "Started HTTP head on port %d",
             "--https-port",
             lambda host: HttpCarrier(host, routes, self.hub.clock, gateway.settings),

@@ -22,7 +22,7 @@ class IdentitySource(ScopeSource, IdentityCheck, Protocol):
     """IoT Hub's registry as the Edge Hub asks it."""
 
 
-class Door:
+class Gatekeeper:
     """Who gets in, and who may stay; the scope is asked for at once. Raises StoreError for a damaged store."""
 
     def __init__(
