@@ -9,7 +9,7 @@ import pytest
 
 from gateway import Settings
 from tests.gateway import packets as p
-from tests.gateway.faults.conftest import until, visit
+from tests.gateway.faults.conftest import timers_of, until, visit
 
 FAILURES = {"InvokeThrottling": (429, 429001), "InvokeMaxMessageQuota": (403, 403002), "InvokeAuthError": (401, 401003)}
 
@@ -199,7 +199,6 @@ async def test_orders_end_with_the_gateway(hooked):
     assert (await get_twin(client, 1))[0] == 401
     await hooked.join("willing", will=("devices/willing/messages/events/AzIoTHub_FaultOperationType=KillTcp", b""))
     await hooked.gateway.stop()
-    loop = asyncio.get_running_loop()
-    assert [timer for timer in loop._scheduled if not timer.cancelled() and "hooks" in repr(timer)] == []
+    assert timers_of("gateway.faults") == []
     await hooked.gateway.start()
     assert (await get_twin(await hooked.join(), 1))[0] == 200

@@ -10,7 +10,7 @@ from gateway.faults.line import Front
 from tests.gateway import packets as p
 from tests.gateway.broker.test_leaks import census, many, over_tls, works
 from tests.gateway.client import Client, tls_context
-from tests.gateway.faults.conftest import hello, inside, until, visit
+from tests.gateway.faults.conftest import hello, inside, timers_of, until, visit
 
 
 @pytest.fixture
@@ -168,9 +168,7 @@ async def test_gateway_that_stops_under_a_fault_leaves_nothing(quiet, kind):
         await client.raw_rest()
         client.abort()
     assert not quiet.gateway.faults._lines
-    loop = asyncio.get_running_loop()
-    ours = [timer for timer in loop._scheduled if not timer.cancelled() and "faults" in repr(timer)]
-    assert ours == []
+    assert timers_of("gateway.faults") == []
     assert len(asyncio.all_tasks()) == 1
 
 
