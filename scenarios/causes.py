@@ -53,6 +53,16 @@ CODES = {
     3: Cause("the user name is not hub/device/?api-version=...", "build it as the SDKs do"),
     5: Cause("identity or token are not accepted", "copy the connection string again"),
 }
+#: by words of the gateway's reason, where the code alone would mislead
+FIXES = {
+    "a fault answers": "switch the fault off",
+    "neither token nor certificate": "let it send a token as its password, or show a certificate",
+    "in the scope": "register it at this gateway, which has to be its parent",
+    "is disabled": "enable it",
+    "has expired": "renew it, and compare the clocks",
+    "not valid yet": "compare the clocks",
+    "certificate": "compare the certificate and its chain with what the device is registered with",
+}
 NO_ALERT = Cause("its stack may judge after the handshake and leave without a word (Node.js, .NET), or it only looked")
 NOT_TLS = Cause("what it sent is not TLS", "this port takes MQTT over TLS alone")
 # What OpenSSL calls plain text where a ClientHello is due.
@@ -64,9 +74,16 @@ def probable(event: Event, chain: Chain) -> Cause | None:
     if isinstance(event, HandshakeFailed):
         return _of_handshake(event, chain)
     if isinstance(event, ConnectionRefused):
-        general = CODES.get(event.code or 0, Cause(event.reason))
-        return Cause(event.reason or general.why, general.fix)
+        return Cause(event.reason, _fix(event)) if event.reason else CODES.get(event.code or 0, Cause(""))
     return None
+
+
+def _fix(event: ConnectionRefused) -> str:
+    """What to do about a refusal: what its reason calls for, else what its code does."""
+    for words, fix in FIXES.items():
+        if words in event.reason:
+            return fix
+    return CODES.get(event.code or 0, Cause("")).fix
 
 
 def _of_handshake(event: HandshakeFailed, chain: Chain) -> Cause:

@@ -89,3 +89,23 @@ def test_strangers_root_does_not_verify_the_chain(word: str) -> None:
     wrong, right = load_certificates(trusted(word, CHAIN))[0], CHAIN.trust[0]
     assert wrong.public_key() != right.public_key()
     assert (wrong.subject == right.subject) is (word == "same-named-root")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "fix"),
+    [
+        ("a fault answers CONNACK 3 instead of 0", 3, "switch the fault off"),
+        ("press is not in the scope of this gateway", 5, "register it at this gateway, which has to be its parent"),
+        ("press is disabled", 5, "enable it"),
+        ("the token has expired", 5, "renew it, and compare the clocks"),
+        ("neither token nor certificate was given", 5, "let it send a token as its password, or show a certificate"),
+        ("the certificate is a CA certificate", 5, "compare the certificate and its chain with what the device is"),
+        ("the signature matches neither the primary nor the secondary key", 5, "copy the connection string again"),
+        ("the user name cannot be read: api-version is missing", 3, "build it as the SDKs do"),
+    ],
+)
+def test_refused_connect_comes_with_what_to_do(reason: str, code: int, fix: str) -> None:
+    """What the reason calls for comes before what the code alone suggests."""
+    cause = causes.probable(ConnectionRefused(0.0, PEER, "press", code, reason), CHAIN)
+    assert cause is not None
+    assert (cause.why, cause.fix.startswith(fix)) == (reason, True)

@@ -57,8 +57,8 @@ async def test_connection_that_is_closed_after_connect(room, sdk, transport):
 
 
 async def test_connection_that_is_reset(room, sdk, transport):
-    """A TCP reset before the handshake."""
-    room.gateway.faults.add("reset")
+    """A TCP reset when the ClientHello has come; an earlier one may be told of connecting or of reading."""
+    room.gateway.faults.add("reset", after=1, direction="to-gateway")
     with pytest.raises(SdkError) as refused:
         await room.open(sdk, transport=transport)
     expected = {
