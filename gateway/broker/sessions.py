@@ -57,19 +57,28 @@ class _State:
         return self.state == "connected"
 
 
+class _Stateless(Session):  # type: ignore[misc]  # amqtt is not typed for us
+    """A session as amqtt makes it, but for the state machine."""
+
+    def _init_states(self) -> None:
+        """Leave that to LeafSession."""
+
+
+_OWN = ("attributes", *_LAZY_QUEUES, *_LAZY_TABLES)
+#: what every new session starts with: its plain values, which cost more to set one by one than all the rest
+_FRESH = {name: value for name, value in vars(_Stateless()).items() if name not in _OWN}
+
+
 class LeafSession(Session):  # type: ignore[misc]  # amqtt is not typed for us
     """A session whose queues come into being when somebody asks for them: most leaves never do."""
 
     def __init__(self, client_id: str) -> None:
-        super().__init__()
-        for name in (*_LAZY_QUEUES, *_LAZY_TABLES):
-            del self.__dict__[name]
+        self.__dict__.update(_FRESH)
+        self.transitions = _State(self)
+        self.attributes: dict[str, Any] = {}
         self.client_id = client_id
         self.kept = False  # it has had subscriptions that outlive its connection, and is in the store
         self.attributes[_SUBSCRIPTIONS] = {}
-
-    def _init_states(self) -> None:
-        self.transitions = _State(self)
 
     def __getattr__(self, name: str) -> Any:
         if name in _LAZY_QUEUES:

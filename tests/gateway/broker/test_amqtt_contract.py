@@ -387,3 +387,22 @@ def test_global_names_of_amqtt_are_left_alone():
     assert amqtt.broker.BrokerProtocolHandler is BrokerProtocolHandler
     assert amqtt.session.Session is Session
     assert amqtt.broker.Broker.__module__ == "amqtt.broker"
+
+
+def test_what_new_sessions_share_is_plain():
+    """They start with copies of the same values, so none of those may be a container; amqtt's own has no others."""
+    from amqtt.session import Session
+
+    from gateway.broker.sessions import LeafSession
+
+    stock, ours = vars(Session()), LeafSession("press")
+    assert set(stock) <= set(vars(ours)) | {
+        "inflight_in",
+        "inflight_out",
+        "retained_messages",
+        "delivered_message_queue",
+    }
+    shared = {name: value for name, value in stock.items() if name in vars(ours)} | {"attributes": None}
+    del shared["transitions"]
+    assert {type(value) for value in shared.values()} <= {type(None), bool, int}
+    assert ours.attributes is not LeafSession("mill").attributes
