@@ -53,6 +53,7 @@ class Compiler:
     def __init__(self, text: str, *, twin_changes: bool = False) -> None:
         self._text = text
         self._twin_changes = twin_changes
+        self.reads_body = False
 
     def condition(self, tree: Tree[Token] | Token) -> Callable[[Subject], bool]:
         """Return whether a message meets the condition; what is undefined is not met."""
@@ -115,6 +116,7 @@ class Compiler:
         return Term(Kind.STRING, lambda subject: subject.system(name[1:]))
 
     def _path(self, token: Token) -> Path:
+        self.reads_body = True
         path = parse_path(token[len(_BODY) :])
         if path is None:
             self._fail(
@@ -239,6 +241,7 @@ class Compiler:
         """Read the argument as text: a path into the change, `properties.reported.fan` or `tags.site`."""
         if not self._twin_changes:
             self._fail(name, "twin_change_includes is for routes FROM /twinChangeNotifications")
+        self.reads_body = True
         argument = re.sub(r"\s", "", written)
         path = parse_path(argument)
         if path is None or not argument.lower().startswith(_TWIN_PATHS) or "[" in argument:

@@ -34,6 +34,9 @@ _VALUES = {"REAL", "HEX", "TRUE", "FALSE", "NULL", "UNDEFINED"}
 class Upstream:
     """To IoT Hub, or to the parent gateway."""
 
+    def __str__(self) -> str:
+        return "$upstream"
+
 
 @dataclass(frozen=True)
 class Input:
@@ -41,6 +44,9 @@ class Input:
 
     module_id: str
     name: str
+
+    def __str__(self) -> str:
+        return f"{self.module_id}/{self.name}"
 
 
 Sink = Upstream | Input
@@ -56,6 +62,7 @@ class Route:
     meets: Callable[[Subject], bool] = field(repr=False, compare=False)
     priority: int = DEFAULT_PRIORITY
     time_to_live: int = 0
+    reads_body: bool = False
 
     def takes(self, source: str, subject: Subject) -> bool:
         """Tell whether a message from `source` (in lower case, see `telemetry_source`) goes this way."""
@@ -72,7 +79,7 @@ def compile_route(text: str, *, priority: int = DEFAULT_PRIORITY, time_to_live: 
     path = "".join(map(str, source.children)).lower()
     compiler = Compiler(text, twin_changes=path.startswith(TWIN_CHANGES))
     meets = compiler.condition(where[0].children[1]) if where else _always
-    return Route(text, path.rstrip("*"), _sink(text, sink), meets, priority, time_to_live)
+    return Route(text, path.rstrip("*"), _sink(text, sink), meets, priority, time_to_live, compiler.reads_body)
 
 
 def telemetry_source(module_id: str | None, output: str | None) -> str:
