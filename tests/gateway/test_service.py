@@ -337,9 +337,9 @@ async def test_puback_is_sent_only_after_the_write_has_returned(hub, monkeypatch
 
     write, flush = hub.gateway._folder.open_store().write, Connection.flush
 
-    def watched(messages):
+    def watched(messages, queue):
         order.append("write begins")
-        write(messages)
+        write(messages, queue)
         order.append("write returns")
 
     monkeypatch.setattr(hub.gateway._folder.open_store(), "write", watched)

@@ -5,7 +5,7 @@ route.takes("/messages/", Subject({"temperature": "31"}, {}, b""))
 """
 
 from gateway.hub.routing.errors import RouteError
-from gateway.hub.routing.route import DEFAULT_PRIORITY, Input, Route, Sink, Upstream, compile_route, telemetry_source
+from gateway.hub.routing.route import DEFAULT_PRIORITY, Input, Route, Sink, Upstream, telemetry_source
 from gateway.hub.routing.subject import Subject
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "Sink",
     "Subject",
     "Upstream",
-    "compile_route",
     "telemetry_source",
 ]

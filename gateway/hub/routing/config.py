@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.hub.routing.errors import RouteError
-from gateway.hub.routing.route import DEFAULT_PRIORITY, Route, compile_route
+from gateway.hub.routing.route import DEFAULT_PRIORITY, Route, everything_upstream
 
 FOR_EVER = -1
 _VERSION = re.compile(r"(\d+)\.(\d+)(\.\d+)*\Z")
@@ -44,7 +44,7 @@ class EdgeHubConfig:
 
 def default_config() -> EdgeHubConfig:
     """Return what the hub ships with: everything goes upstream, and waits for ever."""
-    return EdgeHubConfig({"route": compile_route("FROM /* INTO $upstream")})
+    return EdgeHubConfig({"route": everything_upstream()})
 
 
 def read_config(desired: Mapping[str, Any]) -> EdgeHubConfig:
@@ -80,6 +80,8 @@ def _route(where: str, value: Any, version: tuple[int, int]) -> Route:
     time_to_live = fields.get("timeToLiveSecs", 0)
     if not (_is_whole(time_to_live) and time_to_live >= 0):
         raise EdgeHubConfigError(f"{where}.timeToLiveSecs", f"{time_to_live!r} is no time", "seconds; 0: the hub's own")
+    from gateway.hub.routing.parser import compile_route  # noqa: PLC0415 - lark takes 50 ms that few gateways need
+
     try:
         return compile_route(
             fields["route"],

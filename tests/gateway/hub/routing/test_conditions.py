@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from gateway.hub.routing import RouteError, Subject, compile_route
+from gateway.hub.routing import RouteError, Subject
+from gateway.hub.routing.parser import compile_route
 
 PROPERTIES = {"key1": "value1", "key2": "3", "key3": "VALUE3", "empty": None, "$sys4": "own4", "3-4": "dashed"}
 SYSTEM = {"sys1": "sysvalue1", "sys2": "4", "sys4": "sysvalue4", "connectionDeviceId": "press-7"}

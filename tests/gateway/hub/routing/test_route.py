@@ -2,8 +2,9 @@
 
 import pytest
 
-from gateway.hub.routing import Input, RouteError, Subject, Upstream, compile_route, telemetry_source
+from gateway.hub.routing import Input, RouteError, Subject, Upstream, telemetry_source
 from gateway.hub.routing.lexer import tokens
+from gateway.hub.routing.parser import compile_route
 
 ANY = Subject({}, {}, b"")
 SOURCES = {
