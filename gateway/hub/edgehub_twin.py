@@ -38,7 +38,9 @@ class EdgeHubTwin:
         self._apply = apply
         self._now = now
         self._log = log
-        self._clients: dict[str, dict[str, Any]] = {}  # what is still to be reported of each
+        self._clients: dict[
+            str, dict[str, float]
+        ] = {}  # what is still to be reported: status -> when, the last one counts
         self._status: dict[str, Any] = {}  # likewise of the last configuration
         self._seen = -1
 
@@ -53,11 +55,11 @@ class EdgeHubTwin:
 
     def connected(self, client_id: str) -> None:
         """A client is connected."""
-        self._note(client_id, {"status": "Connected", "lastConnectedTimeUtc": self._time()})
+        self._note(client_id, "Connected")
 
     def disconnected(self, client_id: str) -> None:
         """A client is gone."""
-        self._note(client_id, {"status": "Disconnected", "lastDisconnectedTimeUtc": self._time()})
+        self._note(client_id, "Disconnected")
 
     def tick(self) -> None:
         """Report what has changed."""
@@ -67,20 +69,22 @@ class EdgeHubTwin:
         self._clients, self._status = {}, {}
         patch = {"schemaVersion": _SCHEMA_VERSION, "version": {"version": ""}, **status}
         if clients:
-            patch["clients"] = clients
+            patch["clients"] = {client_id: _shown(changes) for client_id, changes in clients.items()}
 
         def answered(result: int | TwinError | None) -> None:
             if result is None:  # offline: later, unless something newer is known by then
                 self._clients = clients | self._clients
                 self._status = status | self._status
             elif isinstance(result, TwinError):
-                self._log.warning("%s cannot report: %s", self.client_id, result.message)
+                self._log.debug("%s cannot report: %s", self.client_id, result.message)
 
         self._cloud.report(self.client_id, patch, answered)
 
-    def _note(self, client_id: str, change: Mapping[str, Any]) -> None:
+    def _note(self, client_id: str, status: str) -> None:
         if _NOT_IN_A_NAME.isdisjoint(client_id):
-            self._clients.setdefault(client_id, {}).update(change)
+            changes = self._clients.setdefault(client_id, {})
+            changes.pop(status, None)
+            changes[status] = self._now()
 
     def _got(self, state: TwinState | None) -> None:
         if state is None:
@@ -107,5 +111,12 @@ class EdgeHubTwin:
         }
         self.tick()
 
-    def _time(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat().replace("+00:00", "Z")
+
+def _shown(changes: Mapping[str, float]) -> dict[str, str]:
+    """Return what is reported of one client."""
+    times = {f"last{status}TimeUtc": _utc(when) for status, when in changes.items()}
+    return {"status": list(changes)[-1], **times}
+
+
+def _utc(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).isoformat().replace("+00:00", "Z")
