@@ -111,6 +111,7 @@ def sign(
     extensions: Extensions,
     issuer: x509.Name,
     issuer_key: PrivateKey,
+    sha1: bool = False,
 ) -> x509.Certificate:
     """Sign a certificate. ECDSA signatures are deterministic (RFC 6979): the same content gives the same bytes."""
     builder = x509.CertificateBuilder(
@@ -124,26 +125,53 @@ def sign(
     )
     deterministic = True if isinstance(issuer_key, ec.EllipticCurvePrivateKey) else None
     certificate = builder.sign(issuer_key, _HASH, ecdsa_deterministic=deterministic)
-    return certificate if serial else _with_serial_zero(certificate, issuer_key)
+    return certificate if serial and not sha1 else _signed_again(certificate, issuer_key, serial, sha1)
 
 
-def _with_serial_zero(certificate: x509.Certificate, issuer_key: PrivateKey) -> x509.Certificate:
-    """Sign again with serial 0, which the builder refuses: in the DER, INTEGER 1 becomes INTEGER 0, same length.
+#: AlgorithmIdentifiers (RFC 3279, 2.2.1 and 2.2.3; RFC 5758, 3.2)
+_ALGORITHMS = {
+    ("rsa", True): bytes.fromhex("300d06092a864886f70d0101050500"),
+    ("rsa", False): bytes.fromhex("300d06092a864886f70d01010b0500"),
+    ("ec", True): bytes.fromhex("300906072a8648ce3d0401"),
+    ("ec", False): bytes.fromhex("300a06082a8648ce3d040302"),
+}
 
-    The TBSCertificate starts with its header, [0] EXPLICIT version 2 (a0 03 02 01 02), then the serial number
-    (RFC 5280, 4.1), so the first match is the right one.
+
+def _signed_again(certificate: x509.Certificate, issuer_key: PrivateKey, serial: int, sha1: bool) -> x509.Certificate:
+    """Sign again with what the builder refuses: serial number 0, or SHA-1.
+
+    A TBSCertificate begins with [0] version, serial number and signature algorithm (RFC 5280, 4.1).
     """
-    old = certificate.tbs_certificate_bytes
-    version = b"\xa0\x03\x02\x01\x02"
-    tbs = old.replace(version + b"\x02\x01\x01", version + b"\x02\x01\x00", 1)
-    whole = certificate.public_bytes(DER)
-    algorithm_start = whole.index(old) + len(old)
-    algorithm = whole[algorithm_start : algorithm_start + 2 + whole[algorithm_start + 1]]
+    kind = "ec" if isinstance(issuer_key, ec.EllipticCurvePrivateKey) else "rsa"
+    algorithm = _ALGORITHMS[kind, sha1]
+    version, old_serial, _, *rest = _parts(certificate.tbs_certificate_bytes)
+    new_serial = old_serial if serial else b"\x02\x01\x00"
+    tbs = _tlv(0x30, b"".join((version, new_serial, algorithm, *rest)))
+    digest = hashes.SHA1() if sha1 else _HASH  # noqa: S303 - a broken signature is what is asked for
     if isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        signature = issuer_key.sign(tbs, ec.ECDSA(_HASH, deterministic_signing=True))
+        signature = issuer_key.sign(tbs, ec.ECDSA(digest, deterministic_signing=True))
     else:
-        signature = issuer_key.sign(tbs, padding.PKCS1v15(), _HASH)
+        signature = issuer_key.sign(tbs, padding.PKCS1v15(), digest)
     return load_certificate(_tlv(0x30, tbs + algorithm + _tlv(0x03, b"\x00" + signature)))
+
+
+def _parts(sequence: bytes) -> list[bytes]:
+    """Split a DER SEQUENCE into its elements, each with tag and length."""
+    position, found = _header(sequence, 0)[0], []
+    while position < len(sequence):
+        start, size = _header(sequence, position)
+        found.append(sequence[position : start + size])
+        position = start + size
+    return found
+
+
+def _header(data: bytes, position: int) -> tuple[int, int]:
+    """Return where an element's content begins and how long it is."""
+    first = data[position + 1]
+    if first < 0x80:
+        return position + 2, first
+    start = position + 2 + (first & 0x7F)
+    return start, int.from_bytes(data[position + 2 : start], "big")
 
 
 def _tlv(tag: int, content: bytes) -> bytes:
