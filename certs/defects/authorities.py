@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from certs.chain import Chain, Role, Template
 from certs.defects.catalogue import impossible, theme
 from certs.extensions import key_usage
+from certs.rekey import again
 
 defect = theme("authorities and purposes")
 
@@ -72,6 +75,18 @@ def intermediate_path_length_zero(chain: Chain) -> Chain:
 def root_path_length_one(chain: Chain) -> Chain:
     """The root allows one authority below itself and there are more; Java and wolfSSL do not mind."""
     return chain.reissue(chain.root.role, lambda old: _path_length(old, 1))
+
+
+@defect(None)
+def signed_by_device_ca(chain: Chain) -> Chain:
+    """There is no workload CA: the device CA signed the server certificate itself, as from 1.2 on."""
+    gone = chain.level(Role.WORKLOAD_CA)
+    below = chain.levels[chain.levels.index(gone) - 1]
+    device_ca = chain.level(Role.DEVICE_CA)
+    chain = chain.without(Role.WORKLOAD_CA)
+    signed = again(below, key=below.key, serial=below.template.serial, issuer=device_ca)
+    levels = tuple(level for level in chain.levels if level is not gone)
+    return replace(chain, levels=levels).swap(below, signed)
 
 
 @defect(None)

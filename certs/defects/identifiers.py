@@ -8,6 +8,7 @@ from cryptography import x509
 
 from certs.chain import Chain, Role, Template
 from certs.defects.catalogue import impossible, theme
+from certs.rekey import again
 
 defect = theme("identifiers")
 
@@ -74,4 +75,8 @@ def serial_positive(chain: Chain) -> Chain:
 @defect(None)
 def same_serials(chain: Chain) -> Chain:
     """All certificates have serial number 1; rustls objects."""
-    return chain.reissue_all(lambda old: replace(old.template, serial=1))
+    issuer = None
+    for level in reversed(chain.levels):
+        signed = again(level, key=level.key, serial=1, issuer=issuer)
+        chain, issuer = chain.swap(level, signed), signed
+    return chain

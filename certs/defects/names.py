@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -103,11 +104,29 @@ def loop_root(chain: Chain) -> Chain:
 def named(template: Template, *, common_name: str | None = None, san: Sequence[str] | None = None) -> Template:
     """Return the template with another common name and other dNSNames, whatever they are worth."""
     if common_name is not None:
-        attribute = x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)  # 64 characters are no limit
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # more than 64 characters are meant
+            attribute = x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)
         template = replace(template, subject=x509.Name([attribute]))
     if san is not None:
         template = template.with_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, san))))
     return template
+
+
+def server_named(chain: Chain, hostname: str) -> Chain:
+    """Make the gateway's hierarchy for another host name, also for one that no gateway would be configured with."""
+    old = chain.server.template.get(x509.SubjectAlternativeName)
+    san = [hostname if one in (chain.hostname, chain.server.common_name) else one for one in _dns(old)]
+    renamed_chain = chain.reissue(Role.SERVER, lambda server: named(server, common_name=hostname, san=_ascii(san)))
+    return replace(renamed_chain, hostname=hostname)
+
+
+def _dns(san: x509.SubjectAlternativeName | None) -> list[str]:
+    return san.get_values_for_type(x509.DNSName) if san else []
+
+
+def _ascii(names: Sequence[str]) -> list[str] | None:
+    return [one for one in names if one.isascii()] or None
 
 
 def _called(chain: Chain, role: Role, common_name: str) -> Chain:
