@@ -32,7 +32,7 @@ def intermediate_trusted(chain: Chain) -> Chain:
     return _trusting(chain, chain.level(Role.INTERMEDIATE).certificate)
 
 
-@defect(20)
+@defect(19)
 def server_trusted(chain: Chain) -> Chain:
     """Leaves trust the server certificate itself and nothing else."""
     return _trusting(chain, chain.server.certificate)
@@ -56,7 +56,7 @@ def stale_root_trusted(chain: Chain) -> Chain:
     return _trusting(chain, root_of_that_name(chain))
 
 
-@defect(20)
+@defect(19)
 def renewed_root_trusted(chain: Chain) -> Chain:
     """Leaves trust a root that was renewed with its key; what it signed still names the earlier serial number."""
     renewed = again(chain.root, key=chain.root.key, serial=chain.workshop.serial("renewed-root"))
