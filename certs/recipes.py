@@ -75,11 +75,15 @@ _RECIPES = {
     "leaf-only": Recipe(("leaf-only",)),
     "long-10": Recipe(intermediates=6),
     "long-15": Recipe(intermediates=11),
-    "loop-1.0.3-devca-trusted": Recipe(("root-sent", "device-ca-trusted"), generation="1.0.3", device_ca=HOST),
-    "loop-1.0.3-nobc": Recipe(("root-sent", "server-without-basic-constraints"), generation="1.0.3", device_ca=HOST),
+    "loop-1.0.3-devca-trusted": Recipe(
+        ("with-san", "root-sent", "device-ca-trusted"), generation="1.0.3", device_ca=HOST
+    ),
+    "loop-1.0.3-nobc": Recipe(
+        ("with-san", "root-sent", "server-without-basic-constraints"), generation="1.0.3", device_ca=HOST
+    ),
     "loop-1.0.3-rdn-inherited": Recipe(("root-sent",), generation="1.0.3", device_ca=_ELSEWHERE),
     "loop-hist-1.0.3": Recipe(("root-sent",), generation="1.0.3", device_ca=HOST),
-    "loop-hist-1.0.4": Recipe(("root-sent",), generation="1.0.4", device_ca=HOST),
+    "loop-hist-1.0.4": Recipe(("with-san", "root-sent"), generation="1.0.4", device_ca=HOST),
     "loop-hist-1.0.5": Recipe(("root-sent",), generation="1.1", device_ca=HOST),
     "loop-hist-1.2": Recipe(("serial-positive",), generation="1.5", device_ca=HOST),
     "loop-hist-1.2-noski": Recipe(("serial-positive", "device-ca-without-ski"), generation="1.5", device_ca=HOST),
@@ -111,7 +115,13 @@ _RECIPES = {
     "ok-edge12": Recipe(("serial-positive",), generation="1.5"),
     "ok-hist-1.2-noski": Recipe(("serial-positive", "device-ca-without-ski"), generation="1.5"),
     "ok-hist-1.2-serial0": Recipe(generation="1.2"),
-    "ok-iotedge-1.0.3": Recipe(("root-sent",), generation="1.0.3"),
+    "ok-iotedge-1.0.3": Recipe(
+        (
+            "with-san",
+            "root-sent",
+        ),
+        generation="1.0.3",
+    ),
     "ok-no-inter-level": Recipe(intermediates=0),
     "ok-noroot": Recipe(("root-not-sent",)),
     "order-reversed": Recipe(("wrong-order",)),
@@ -120,8 +130,8 @@ _RECIPES = {
     "pathlen-inter0": Recipe(("intermediate-path-length-zero",)),
     "pathlen-root1": Recipe(("root-path-length-one",)),
     "plain-port": Recipe(),
-    "quickstart-trusted": Recipe(("root-sent",), generation="quickstart"),
-    "quickstart-untrusted": Recipe(("root-sent", "other-root-trusted"), generation="quickstart"),
+    "quickstart-trusted": Recipe(("serial-positive", "root-sent"), generation="quickstart"),
+    "quickstart-untrusted": Recipe(("serial-positive", "root-sent", "other-root-trusted"), generation="quickstart"),
     "root-renewed-samekey": Recipe(("root-not-sent", "renewed-root-trusted")),
     "rsa1024-devca": Recipe(("device-ca-rsa-1024",)),
     "rsa1024-srv": Recipe(("server-rsa-1024",)),

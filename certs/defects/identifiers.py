@@ -68,8 +68,10 @@ def workload_ca_points_to_another_serial(chain: Chain) -> Chain:
 
 @defect(None)
 def serial_positive(chain: Chain) -> Chain:
-    """The server certificate has a positive serial number, as RFC 5280 asks and the product from 1.2 on does not."""
-    return chain.reissue(Role.SERVER, lambda old: replace(old, serial=chain.workshop.serial("server")))
+    """No certificate has serial number 0: as RFC 5280 asks, and the product from 1.2 on does not do."""
+    for level in (one for one in chain.levels if not one.template.serial):
+        chain = chain.swap(level, level.reissue(replace(level.template, serial=chain.workshop.serial(level.role))))
+    return chain
 
 
 @defect(None)

@@ -45,6 +45,12 @@ def ip_as_dns_san(chain: Chain) -> Chain:
 
 
 @defect(None)
+def with_san(chain: Chain) -> Chain:
+    """The server certificate has the host name in a subjectAltName, which up to 1.0.4 it had not."""
+    return chain.reissue(Role.SERVER, lambda old: named(old, san=[chain.server.common_name]))
+
+
+@defect(None)
 def wildcard_san(chain: Chain) -> Chain:
     """The server certificate is for every name of the gateway's domain."""
     return chain.reissue(Role.SERVER, lambda old: named(old, san=[_wildcard(chain)]))

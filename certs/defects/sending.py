@@ -61,9 +61,9 @@ def duplicate_certificate(chain: Chain) -> Chain:
 @defect(None)
 def shuffled_order(chain: Chain) -> Chain:
     """Server certificate first and root last, but what stands between them the wrong way round."""
-    first, *middle, last = chain.sent if len(chain.sent) > 1 else (*chain.sent, None)
-    if last is None or len(middle) < 2:
+    if len(chain.sent) < 4:
         raise impossible(chain, "shuffled-order", "fewer than four certificates are sent")
+    first, *middle, last = chain.sent
     return chain.sending([first, *reversed(middle), last])
 
 
