@@ -22,6 +22,9 @@ from certs.names import common_name
 from certs.workshop import Workshop
 from certs.x509io import ExtensionValue
 
+#: in which UTCTime begins
+FIRST_YEAR = 1950
+
 
 class Role(StrEnum):
     """What a certificate is for."""
@@ -67,8 +70,17 @@ class Template:
         return replace(self, extensions=tuple(pair for pair in self.extensions if not isinstance(pair[0], kinds)))
 
     def moved(self, span: timedelta) -> Template:
-        """Return the template with its dates moved."""
-        return replace(self, not_before=self.not_before + span, not_after=self.not_after + span)
+        """Return the template with its dates moved. Raises CertsError where certificates have none."""
+        try:
+            moved = replace(self, not_before=self.not_before + span, not_after=self.not_after + span)
+        except OverflowError:
+            moved = None
+        if moved is None or moved.not_before.year < FIRST_YEAR:
+            raise CertsError(
+                f"certificates cannot be dated {span.days} days from now",
+                f"they are from {FIRST_YEAR} to 9999 (RFC 5280, 4.1.2.5)",
+            )
+        return moved
 
     def with_extension(self, value: x509.ExtensionType, *, critical: bool = False) -> Template:
         """Return the template with this extension, in place of one of the same type."""
@@ -206,13 +218,7 @@ class Chain:
                 "the chain cannot be moved in time: it sends a certificate that it does not have the key of",
                 "let time pass with a chain of leafgate's own",
             )
-        try:
-            return self.reissue_all(lambda level: level.template.moved(span))
-        except (OverflowError, ValueError):
-            raise CertsError(
-                f"certificates cannot be dated {span.days} days from now",
-                "they are from 1950 to 9999 (RFC 5280, 4.1.2.5)",
-            ) from None
+        return self.reissue_all(lambda level: level.template.moved(span))
 
     def swap(self, old: Level, new: Level) -> Chain:
         """Put another level in a level's place, wherever the chain has it."""

@@ -176,6 +176,15 @@ def expired_root(chain: Chain) -> Chain:
     return _expired(chain, chain.root.role)
 
 
+@_defect(None)
+def server_outlives_issuer(chain: Chain) -> Chain:
+    """The server certificate is valid 30 days longer than what signed it, as early daemons let it be."""
+    if len(chain.levels) < 2:
+        raise _impossible(chain, "server-outlives-issuer", "nothing signed it")
+    end = chain.levels[1].template.not_after + timedelta(days=30)
+    return chain.reissue(Role.SERVER, lambda old: replace(old, not_after=end))
+
+
 @_defect(9)
 def not_yet_valid_server(chain: Chain) -> Chain:
     """The server certificate is valid from the day after tomorrow: a clock is wrong."""

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from certs.chain import Chain, Level, Role
+from certs.issuing import issue
 from certs.keys import PrivateKey, kind_of
 from certs.profiles import generation
 from certs.rekey import again
@@ -44,6 +45,30 @@ def renew_device_ca(chain: Chain, now: datetime, *, rotate_key: bool = True, who
     for below in reversed(chain.levels[1:position] if whole else ()):
         chain = _renewed(chain, below, now, timedelta.max)
     return renew_server(chain, now) if whole else chain
+
+
+def limit_device_ca(chain: Chain, days: int) -> Chain:
+    """Return the chain whose device CA, and so all below it, ends after so many days at most."""
+    last = chain.levels.index(chain.level(Role.DEVICE_CA))
+    for old in chain.levels[: last + 1]:
+        end = min(old.template.not_after, old.template.not_before + timedelta(days=days))
+        chain = chain.swap(old, old.reissue(replace(old.template, not_after=end)))
+    return chain
+
+
+def identity_below(chain: Chain, issuer: Level, device_id: str) -> Level:
+    """Return a leaf device's identity certificate, signed by `issuer`."""
+    profile = generation(chain.generation).identity
+    purpose = f"leaf:{Role.DEVICE}:{device_id}"
+    return issue(
+        profile,
+        values={"id": device_id},
+        key=chain.workshop.key(kind_of(issuer.key), purpose),
+        serial=chain.workshop.serial(purpose),
+        now=chain.workshop.now(),
+        issuer=issuer,
+        role=Role.DEVICE,
+    )
 
 
 def made_by_daemon(chain: Chain) -> bool:

@@ -48,8 +48,8 @@ class Settings(BaseModel):
     )
     renewal: Literal["restart", "missed", "down", "loop"] = Field(
         default="restart",
-        description="what Edge Hub does for a new server certificate, 2.5 minutes before the old one ends: restart; "
-        "miss it and stay up; exit and stay down; or restart over and over while the new one has no 5 minutes either",
+        description="what Edge Hub does 2.5 minutes before its certificate ends: restart for a new one, miss it, "
+        "exit and stay down, or restart again and again while a new one has no 5 minutes either (loop)",
     )
     strict: bool = Field(default=False, description="answer as IoT Hub and the specification do, not as Edge Hub does")
     fault_injection: bool = Field(

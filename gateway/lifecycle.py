@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -47,6 +46,7 @@ class Lifecycle:
 
     def __init__(self, process: Process, clock: Clock, settings: Settings, events: Events, log: logging.Logger) -> None:
         self.down = False
+        self._begun = False
         self._process = process
         self._clock = clock
         self._settings = settings
@@ -67,6 +67,7 @@ class Lifecycle:
             loop.call_soon_threadsafe(self._time_moved)
 
         self._unsubscribe = self._clock.subscribe(time_moved)
+        self._begun = True
         self._restarts = 0
         self.chain_changed()
 
@@ -76,12 +77,11 @@ class Lifecycle:
         self._unsubscribe = lambda: None
         for timer in (self._server, self._ca, self._rest):
             timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        self.down = False
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        self.down = self._begun = False
 
     def chain_changed(self) -> None:
         """The running process has another chain from now on."""
@@ -92,8 +92,13 @@ class Lifecycle:
     async def restart(self, change: Change = renew_server) -> None:
         """Let the process exit and start again, or start if it is down. Raises GatewayError or CertsError."""
         await self.settled()
-        self._task = asyncio.create_task(self._restart("asked for", change))
-        await asyncio.shield(self._task)
+        if not self._begun:
+            raise GatewayError("the gateway is not running, so it cannot restart", "start it first")
+        task = self._task = asyncio.create_task(self._restart("asked for", change))
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise GatewayError("the gateway was stopped before Edge Hub had started again")
+        task.result()
 
     async def renew_ca(self) -> None:
         """Let the daemon renew its CA now, ahead of time. Raises GatewayError for one that is not the daemon's."""

@@ -58,7 +58,7 @@ class Listener:
 
 
 class Placeholders:
-    """Ports that stay ours while nobody listens there: whoever connects is refused."""
+    """Ports that nobody is given who wants any free one, while we do not listen there: whoever connects is refused."""
 
     def __init__(self, address: str, ports: Iterable[int]) -> None:
         self._sockets: list[socket.socket] = []

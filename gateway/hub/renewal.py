@@ -10,8 +10,6 @@ from __future__ import annotations
 TIME_BUFFER = 300.0
 #: auto_renew's default threshold: the share of its life at which a CA is renewed
 CA_THRESHOLD = 0.8
-#: with less than this left the daemon's own CA is made anew before it signs
-CA_LEAST = 300.0
 _COOL_OFF, _MOST_COOL_OFF = 10.0, 300.0
 
 
@@ -27,7 +25,7 @@ def ca_renewal_in(not_before: float, not_after: float, now: float) -> float:
 
 def cool_off(restarts: int) -> float:
     """How long Edge Agent lets a module rest that has exited so many times in a row before."""
-    return min(_COOL_OFF * 2.0**restarts, _MOST_COOL_OFF)
+    return min(_COOL_OFF * 2 ** min(restarts, 10), _MOST_COOL_OFF)
 
 
 def span(seconds: float) -> str:
