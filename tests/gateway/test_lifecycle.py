@@ -384,9 +384,10 @@ async def test_gateway_stopped_in_the_middle_of_a_restart_is_stopped(year):
     """Nothing comes up afterwards."""
     gateway = Gateway(chain=year)
     await gateway.start()
+    exited = asyncio.Event()
+    gateway.events.subscribe(lambda event: exited.set())
     restarting = asyncio.create_task(gateway.restart())
-    while not gateway.life.down:
-        await asyncio.sleep(0)
+    await exited.wait()
     await gateway.stop()
     with pytest.raises(GatewayError, match="was stopped"):
         await restarting
