@@ -25,7 +25,7 @@ def ca_renewal_in(not_before: float, not_after: float, now: float) -> float:
 
 def cool_off(restarts: int) -> float:
     """How long Edge Agent lets a module rest that has exited so many times in a row before."""
-    return min(_COOL_OFF * 2 ** min(restarts, 10), _MOST_COOL_OFF)
+    return min(_COOL_OFF * (1 << min(restarts, 10)), _MOST_COOL_OFF)
 
 
 def span(seconds: float) -> str:

@@ -8,7 +8,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from gateway import GatewayError, ManualClock
-from gateway.events import HubStarted
+from gateway.events import ClientConnected, HubStarted
 from tests.gateway import packets
 
 PATIENCE = 20
@@ -123,10 +123,14 @@ def test_device_program_comes_back_after_a_renewal(gateway_factory, start):
     clock = ManualClock()
     gateway = gateway_factory(clock=clock, days=365, generation="1.5", key="ec")
     leaf = gateway.leaf("press-7")
-    start(leaf, *FILTERS)
+    program, connected = start(leaf, *FILTERS), queue.Queue()
+    gateway.call(lambda inner: inner.events.subscribe(connected.put))
     clock.advance(31 * 86_400)
     gateway.settled()
     assert sum(isinstance(event, HubStarted) for event in gateway.events) == 1
     gateway.restart()
     assert not gateway.down
-    assert leaf.invoke("blink", connect_timeout=PATIENCE).status == 200
+    while not isinstance(connected.get(timeout=PATIENCE), ClientConnected):
+        pass
+    leaf.update_desired({"speed": 3})
+    assert program.next() == ("$iothub/twin/PATCH/properties/desired/?$version=2", b'{"speed":3,"$version":2}')
