@@ -12,79 +12,185 @@ from certs.outcomes import outcomes
 
 
 class Cause(NamedTuple):
-    """What a rule says, and what to do."""
+    """What a rule says, what to do, and by what it is told from other causes of the same message."""
 
     cause: str
     fix: str
+    tell: str
 
 
 #: by rule, the most frequent in the field first
 CAUSES = {
-    "T1": Cause("the leaf does not trust the root of the gateway's chain", "install the gateway's root on the leaf"),
+    "T1": Cause(
+        "the leaf does not trust the root of the gateway's chain",
+        "install the gateway's root on the leaf",
+        "`leafgate diagnose` shows a root that is not in the leaf's file; every name and date is right",
+    ),
     "C1": Cause(
         "the gateway does not send an intermediate or a CA certificate",
         "put the full chain into the device CA file, then apply the configuration and restart",
+        "fewer certificates are served than the issuers above them; the leaf that has them all in its file connects",
     ),
     "T5": Cause(
         "the gateway runs on quickstart certificates",
         "configure a device CA below your root, and delete the certificates that the daemon made before",
+        'an issuer is called "iotedged workload ca", "aziot-edge CA" or "Test Edge ..."',
     ),
     "N4": Cause(
-        "GatewayHostName is not the name in the server certificate", "use exactly the gateway's configured hostname"
+        "GatewayHostName is not the name in the server certificate",
+        "use exactly the gateway's configured hostname",
+        "the name asked for and the names in the certificate differ; other names of the gateway work",
     ),
     "N1": Cause(
         "GatewayHostName is an IP address that the certificate does not name",
         "use the host name, or a certificate with the address (1.2 and later)",
+        "GatewayHostName consists of digits and dots, and the same leaf connects by host name",
     ),
-    "E1": Cause("a certificate has expired", "renew it and what it signed, restart the gateway; compare the clocks"),
-    "E2": Cause("a certificate is not valid yet", "compare the clocks of gateway and leaf (NTP)"),
+    "E1": Cause(
+        "a certificate has expired",
+        "renew it and what it signed, restart the gateway; compare the clocks",
+        "the message comes overnight, without a change; dates of every certificate, not only of the first",
+    ),
+    "E2": Cause(
+        "a certificate is not valid yet",
+        "compare the clocks of gateway and leaf (NTP)",
+        "only after a start without network or a set-back clock; `date` on both sides",
+    ),
     "T2": Cause(
         "the trusted root has the right name but another key: the root was made again",
         "copy the new root to the leaf and remove the old one",
+        "the root on the leaf has the right subject and another fingerprint",
     ),
     "C3": Cause(
         "the device CA was made again, and what its old key signed is still served",
         "let the gateway make its server certificate again (wipe it, restart)",
+        "the device CA file is younger than the workload CA or the server certificate below it",
     ),
-    "T4": Cause("the leaf trusts an authority in the middle and not the root", "let it trust the root"),
+    "T4": Cause(
+        "the leaf trusts an authority in the middle and not the root",
+        "let it trust the root",
+        "the leaf's file holds a certificate whose issuer is not itself",
+    ),
     "L4": Cause(
         "the device CA has the server certificate's name, and no key identifiers tell them apart",
         "give the device CA another common name (the scripts append .ca)",
+        "subject and issuer of the server certificate are equal, and it has no authority key identifier",
     ),
     "L5": Cause(
         "the device CA has the server certificate's name and no subject key identifier",
         "give the device CA another common name, or a subject key identifier",
+        "as L4, and the server certificate has a subject key identifier",
     ),
-    "L7": Cause("the device CA has the workload CA's name", "give the device CA another common name"),
+    "L7": Cause(
+        "the device CA has the workload CA's name",
+        "give the device CA another common name",
+        "subject and issuer of the workload CA are equal, and its issuer is the device CA",
+    ),
     "L1": Cause(
         "an authority has the server certificate's name, which OpenSSL before 1.1.0 takes for a loop",
         "give the device CA another common name, or update the leaf's OpenSSL",
+        "only leaves on OpenSSL 1.0.2 or older are hit (Node.js 8, .NET Core 2.1), the others connect",
     ),
-    "L6": Cause("the device CA has the server certificate's name", "give the device CA another common name"),
-    "A1": Cause("a certificate that is no CA signed another one", "make the device CA with CA:TRUE"),
-    "A2": Cause("a CA may not sign certificates", "make it with keyUsage keyCertSign"),
-    "A3": Cause("a CA allows fewer CAs below itself than there are", "make it with a greater path length or none"),
-    "A4": Cause("a certificate is not for TLS servers", "make it with serverAuth, or without extendedKeyUsage"),
-    "A5": Cause("a CA may sign for other names only, or has name constraints at all", "leave name constraints out"),
+    "L6": Cause(
+        "the device CA has the server certificate's name",
+        "give the device CA another common name",
+        "only .NET Core 2.1 is hit, the others connect",
+    ),
+    "A1": Cause(
+        "a certificate that is no CA signed another one",
+        "make the device CA with CA:TRUE",
+        "basicConstraints of every certificate but the first",
+    ),
+    "A2": Cause(
+        "a CA may not sign certificates",
+        "make it with keyUsage keyCertSign",
+        "keyUsage of every certificate but the first",
+    ),
+    "A3": Cause(
+        "a CA allows fewer CAs below itself than there are",
+        "make it with a greater path length or none",
+        "pathLenConstraint of each CA against the number of CAs below it; it appears with one more level",
+    ),
+    "A4": Cause(
+        "a certificate is not for TLS servers",
+        "make it with serverAuth, or without extendedKeyUsage",
+        "extendedKeyUsage of the server certificate and of the CAs",
+    ),
+    "A5": Cause(
+        "a CA may sign for other names only, or has name constraints at all",
+        "leave name constraints out",
+        "a CA has nameConstraints; another host name works",
+    ),
     "T3": Cause(
         "the root was renewed with its key, and what it signed names its earlier serial number",
         "make the certificates below the root again",
+        "the root on the leaf has the right key and another serial number",
     ),
-    "C4": Cause("a certificate points to another issuer than the one that signed it", "make it again"),
-    "C2": Cause("the certificates are not sent in order", "order them from the server's to the root"),
-    "N3": Cause("the name stands in the common name only", "make the server certificate with a subjectAltName"),
-    "N2": Cause("the subjectAltName lacks the name that the common name has", "put it into the subjectAltName"),
+    "C4": Cause(
+        "a certificate points to another issuer than the one that signed it",
+        "make it again",
+        "authority key identifier of a certificate against its issuer's key identifier and serial number",
+    ),
+    "C2": Cause(
+        "the certificates are not sent in order",
+        "order them from the server's to the root",
+        "only leaves on Mbed TLS, wolfSSL or BearSSL are hit",
+    ),
+    "N3": Cause(
+        "the name stands in the common name only",
+        "make the server certificate with a subjectAltName",
+        "the server certificate has no subjectAltName; Python and Node.js connect",
+    ),
+    "N2": Cause(
+        "the subjectAltName lacks the name that the common name has",
+        "put it into the subjectAltName",
+        "the common name is the one asked for, the subjectAltName has others",
+    ),
     "N5": Cause(
-        "the name is written in a form that does not count", "one A-label name, no dot at the end, no underscore"
+        "the name is written in a form that does not count",
+        "one A-label name, no dot at the end, no underscore",
+        "a dot at the end, a letter that is not ASCII, an underscore, a * for more than one part",
     ),
-    "W1": Cause("a key is too short, or a signature is SHA-1", "make it with RSA 2048 and SHA-256"),
-    "W2": Cause("a serial number is 0 or used twice", "make one of the certificates again"),
-    "W3": Cause("the chain is too long", "leave intermediates out"),
-    "W4": Cause("key identifiers or usages are missing, which strict clients want", "make the certificates with them"),
-    "D1": Cause("the port is not a TLS port, or nothing listens", "use 8883 for MQTT, 443 for HTTPS"),
-    "D2": Cause("leaf and gateway have no TLS version in common", "allow TLS 1.2 or later on both"),
-    "D3": Cause("leaf and gateway have no cipher suite in common", "compare key type and ciphers"),
-    "D4": Cause("the gateway wants a client certificate", "give the leaf one, or do not require it"),
+    "W1": Cause(
+        "a key is too short, or a signature is SHA-1",
+        "make it with RSA 2048 and SHA-256",
+        "key length and signature algorithm of every certificate",
+    ),
+    "W2": Cause(
+        "a serial number is 0 or used twice",
+        "make one of the certificates again",
+        "serial numbers of the certificates",
+    ),
+    "W3": Cause(
+        "the chain is too long",
+        "leave intermediates out",
+        "ten certificates or more",
+    ),
+    "W4": Cause(
+        "key identifiers or usages are missing, which strict clients want",
+        "make the certificates with them",
+        "Python 3.13 and cryptography are hit, older Python connects",
+    ),
+    "D1": Cause(
+        "the port is not a TLS port, or nothing listens",
+        "use 8883 for MQTT, 443 for HTTPS",
+        "no TLS stack gets a certificate, and `openssl s_client` neither",
+    ),
+    "D2": Cause(
+        "leaf and gateway have no TLS version in common",
+        "allow TLS 1.2 or later on both",
+        "certificates are shown when the other TLS version is asked for: openssl s_client -tls1_2",
+    ),
+    "D3": Cause(
+        "leaf and gateway have no cipher suite in common",
+        "compare key type and ciphers",
+        "another kind of key or cipher helps: openssl s_client -cipher ALL:@SECLEVEL=0",
+    ),
+    "D4": Cause(
+        "the gateway wants a client certificate",
+        "give the leaf one, or do not require it",
+        "the handshake completes, and the connection ends at the first read (alert 116 or 42)",
+    ),
 }
 _HEADLINES = {
     "aki-mismatch": "C4", "aki-serial-mismatch": "C4", "bad-sig-noids": "C3",
@@ -109,6 +215,8 @@ _HEADLINES = {
     "trust-devca-only": "T4", "trust-inter-only": "T4", "trust-srv-pinned": "T4", "underscore": "N5",
     "wildcard-cn": "N3", "wildcard-tld": "N5", "wl-eku-client": "A4", "wrong-root": "T1",
 }  # fmt: skip
+_STRICT = ("pyca-verify", "python3.13")
+_OLD_OPENSSL = ("dotnet2.1-ossl1.0.2", "node8-ossl1.0.2")
 #: rows that are about TLS and not about certificates
 _HANDSHAKES = {
     "cipher-ccm8": "D3", "cipher-rsa-kx": "D3", "mtls-required": "D4", "plain-port": "D1", "tls10-only": "D2",
@@ -120,6 +228,32 @@ _LOOPS = {
     ("fulldn", "direct", "skionly"): "L4", ("fulldn", "wl", "devcanoski"): "W4", ("fulldn", "wl", "noids"): "L1",
     ("fulldn", "wl", "skionly"): "L1",
 }  # fmt: skip
+
+#: stacks that refuse a row for another finding than its headline
+_BESIDES: dict[str, dict[str, tuple[str, ...]]] = {
+    "dup-serial-same-issuer": {"W2": ("nss-3.87",)},
+    "loop-1.0.3-devca-trusted": {"W4": ("pyca-verify", "python3.13", "wolfssl-5.5")},
+    "loop-1.0.3-nobc": {"W4": ("pyca-verify", "python3.13", "wolfssl-5.5")},
+    "loop-1.0.3-rdn-inherited": {"L1": _OLD_OPENSSL, "W4": ("python3.13", "wolfssl-5.5")},
+    "loop-fulldn-wl-noids-noku": {"W4": _STRICT},
+    "loop-fulldn-wl-noids-noku-noroot": {"W4": _STRICT},
+    "loop-fulldn-wl-skionly-noku": {"W4": _STRICT},
+    "loop-hist-1.0.3": {"L1": _OLD_OPENSSL, "W4": ("python3.13", "wolfssl-5.5")},
+    "loop-hist-1.2-serial0": {"W2": ("rustls-0.20",)},
+    "loop-hist-1.2-serial0-rdn": {"W4": _STRICT},
+    "loop-hist-1.2-serial0-rootsent": {"W2": ("rustls-0.20",)},
+    "loop-inter-cn-noids": {"W4": _STRICT},
+    "loop-leaf-last-noids": {"C2": ("wolfssl-5.5",), "W4": _STRICT},
+    "ok-hist-1.2-serial0": {"W4": _STRICT},
+}
+
+
+def why_refused(name: str, stack: str) -> str | None:
+    """Return the rule that made a stack, by its key, refuse a measured chain: the row's own, but for a few."""
+    for rule, stacks in _BESIDES.get(name, {}).items():
+        if stack in stacks:
+            return rule
+    return rule_of(name)
 
 
 def rule_of(name: str) -> str | None:

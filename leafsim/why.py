@@ -1,119 +1,55 @@
 """From a pasted error message to the causes that produce this very message.
 
-Rule: nothing is guessed. A message counts when a measured TLS stack said it, or when it stands in the small table of
-what SDKs say after TLS; what differs from run to run (file names, line numbers, host names, addresses) does not count.
-Sources of the table: azure-iot-device 2.14 and azure-iot-device-mqtt 1.16 as they answer to CONNACK codes and closed
-connections; MQTT 3.1.1, 3.2.2.3.
+Rule: nothing is guessed. A message counts when a measured TLS stack said it (`certs.outcomes`), or when it stands in
+the table of what SDKs, sockets and the gateway say besides (`leafsim.sayings`). What differs from run to run (file
+names, line numbers, host names, addresses, dates) does not count, and of several messages the one that tells most.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from certs.headlines import CAUSES, rule_of
-from certs.outcomes import MEASURED_STACKS, outcomes
-from certs.recipes import RECIPES
+from certs.headlines import CAUSES, why_refused
+from certs.outcomes import MEASURED_STACKS, Outcome, outcomes
+from certs.recipes import RECIPES, Recipe
+from leafsim.sayings import Saying, said, said_around
 
 _TITLES = {stack.key: stack.title for stack in MEASURED_STACKS.values()}
+_PLACES = {key: place for place, key in enumerate(_TITLES)}
 _ORDER = {rule: place for place, rule in enumerate(CAUSES)}
-_LEAST = 12  # shorter messages would be found in anything
+_LEAST_WORDS, _LEAST_LETTERS = 3, 12  # shorter messages would be found in anything
+_MOST = 200_000  # letters of a pasted log that are looked at, its end
+_CUT = 160  # letters of a message that were kept when it was measured: the last word of a longer one is cut
 _USUAL = 0.6  # the cause of more of the chains that got a message comes first, however rare it is otherwise
-_CHANGING = (
-    (re.compile(r"\(?_ssl\.c(:\d*\)?)?"), " "),
-    (re.compile(r"0x[0-9a-f]+"), "#"),
-    (re.compile(r"'[^']*'|\"[^\"]*\""), "'#'"),
-    (re.compile(r"\b\d{1,3}(\.\d{1,3}){3}\b"), "#"),
-    (re.compile(r"\b[\w-]+(\.[\w-]+)+\.(local|test|net|com|example)\b"), "#"),
-    (re.compile(r"\d{3,}"), "#"),
-    (re.compile(r"[^a-z0-9#']+"), " "),
+#: library scenarios that show a rule
+_SCENARIOS = {
+    "T1": "tls/root-missing-on-leaf", "C1": "tls/missing-intermediate", "T5": "lifecycle/quickstart-still-served",
+    "N4": "tls/hostname-mismatch", "N1": "tls/ip-address-without-ip-san", "E1": "tls/expired-server-certificate",
+    "E2": "tls/not-yet-valid", "T2": "tls/same-named-root-other-key", "L4": "tls/cn-loop-without-key-ids",
+    "C3": "lifecycle/device-ca-rolled-server-stale", "A1": "tls/device-ca-not-a-ca", "A3": "tls/path-length-too-small",
+}  # fmt: skip
+_BETWEEN = re.compile(
+    r" <- |; |\||-0x\w+ flags=0x\w+ |\[(?=[A-Z])|\]| \(possibly because of |\(encountered processing .*|\(_ssl\.c.*"
 )
-#: what SDKs say beyond TLS: a pattern -> rule, cause, fix, how to see it
-_AFTER_TLS: tuple[tuple[str, str, str, str, str], ...] = (
-    (
-        r"not authori[sz]ed|0x5|refusednotauthorized|credentials invalid",
-        "M6",
-        "CONNACK 5: the device is no child of this gateway, unknown or disabled, or its key or token is wrong",
-        "set its parent and wait two minutes; compare the key; compare the clocks",
-        "leafgate run sas/wrong-key",
-    ),
-    (
-        r"broker unavailable|server unavailable|refusedserverunavailable|rc 3\b",
-        "M5",
-        "CONNACK 3: the gateway cannot read the user name, or is not available",
-        "use HUB/DEVICE/?api-version=... as user name; look at the gateway's log",
-        "leafgate run faults/connack-unavailable",
-    ),
-    (
-        r"identifier rejected",
-        "M5",
-        "CONNACK 2: the MQTT client id is not acceptable",
-        "use DeviceId, or DeviceId/ModuleId",
-        "leafgate up --fault connack:code=2",
-    ),
-    (
-        r"(unacceptable|unsupported) protocol version",
-        "M5",
-        "CONNACK 1: the client does not speak MQTT 3.1.1",
-        "use protocol level 4",
-        "leafgate up --fault connack:code=1",
-    ),
-    (
-        r"bad user ?name or password",
-        "M5",
-        "CONNACK 4: user name or password are malformed",
-        "build both as the device SDKs do",
-        "leafgate up --fault connack:code=4",
-    ),
-    (
-        r"econnrefused|connection refused|errno 111",
-        "D1",
-        "nothing listens on that port: Edge Hub does not run, or the port is not published",
-        "start Edge Hub; publish 8883, 443 and 5671; open the firewall",
-        "leafgate run faults/refused",
-    ),
-    (
-        r"name or service not known|getaddrinfo|enotfound|unknownhost|gaierror",
-        "D1",
-        "the gateway's name does not resolve on the leaf",
-        "add it to DNS or to the hosts file",
-        "leafgate leaf connect --help  (--connect-to goes around DNS)",
-    ),
-    (
-        r"operationtimeout|transport timeout|timed? ?out",
-        "M7",
-        "the gateway does not answer: a firewall drops packets, or Edge Hub waits for IoT Hub because it does not know "
-        "the device",
-        "look at the gateway's log; open 8883; register the device as a child before it connects",
-        "leafgate run faults/silent",
-    ),
-    (
-        r"lost connection to iothub|connection was lost|channel closed",
-        "M7",
-        "the gateway ended the connection: a device with the same id connected, the token expired, or it restarted",
-        "look at the gateway's log for the reason",
-        "leafgate run faults/reset-after-handshake",
-    ),
-    (
-        r"tls exchange|tlsexchangeautherror",
-        "T1",
-        "the TLS handshake failed; the exception below this one says why",
-        "paste the whole traceback, its innermost line above all",
-        "leafgate diagnose HOST:8883 --trust root.pem",
-    ),
-)
+_NAME = re.compile(r"[\w*-]+(\.[\w*-]+)+\.?|\b\d{3,}\b|\d{4}-\d\d-\d\dt[\d:]+z?")
+_CODE = re.compile(r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+){2,}|(?:[A-Z][a-z]+){2,}|0x[0-9A-Fa-f]{4})\b|(?<!\S)-\d{3}(?=\s)")
+_LIST = re.compile(r"DNS:#(, DNS:#)*")
+_EMPTY_CODE = re.compile(r"(Exception|Error)$|^(SslPolicyErrors|RemoteCertificateChainErrors)$|^ERR_|^BR_ERR_IO$")
+_WORD = re.compile(r"[\w#]+")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One cause of a message: who says it then, and how to see it."""
+    """One cause of a message: who says it then, what tells it from other causes, and how to see it."""
 
     rule: str
     cause: str
     fix: str
+    tell: str
     stacks: tuple[str, ...]
     reproduce: tuple[str, ...]
 
@@ -122,75 +58,123 @@ class Explanation:
         return asdict(self)
 
 
+class _Answer(NamedTuple):
+    row: str
+    stack: str
+    rule: str
+
+
 def why(text: str) -> list[Explanation]:
     """Return what can be behind an error message, the most frequent cause in the field first; empty when unknown."""
-    asked = _bare(text)
-    said = [message for message in _measured() if message in asked]
-    longest = [one for one in said if not any(one in other for other in said if other != one)]
-    if not longest and len(asked) >= _LEAST:  # only part of a message was pasted
-        longest = [message for message in _measured() if asked.strip() in message]
-    found: dict[str, dict[str, list[str]]] = {}
-    for message in longest:
-        for row, stack in _measured()[message]:
-            found.setdefault(rule_of(row) or "", {}).setdefault(row, []).append(stack)
-    explained = [_measured_cause(rule, rows) for rule, rows in found.items() if rule in CAUSES]
-    total = sum(map(len, found.values()))
-    usual = {rule for rule, rows in found.items() if len(rows) > _USUAL * total}
-    ranked = sorted(_with_missing_root(explained), key=lambda one: (one.rule not in usual, _ORDER[one.rule]))
-    return ranked or _after_tls(text)
+    answers = _measured(text[-_MOST:])
+    by_rule: dict[str, list[_Answer]] = {}
+    for answer in answers:
+        by_rule.setdefault(answer.rule, []).append(answer)
+    usual = {rule for rule, found in by_rule.items() if len(_rows(found)) > _USUAL * len(_rows(answers))}
+    ranked = sorted(by_rule, key=lambda rule: (rule not in usual, _ORDER[rule]))
+    explained = _with_missing_root([_of_measured(rule, by_rule[rule]) for rule in ranked])
+    explained += [_of_saying(one) for one in said(text[-_MOST:]) if one.rule not in by_rule]
+    return explained or [_of_saying(one) for one in said_around(text[-_MOST:])]
+
+
+def _of_measured(rule: str, answers: list[_Answer]) -> Explanation:
+    stacks = sorted({one.stack for one in answers}, key=_PLACES.__getitem__)
+    rows = sorted(_rows(answers), key=lambda row: (len(RECIPES[row].defects), len(row), row))
+    commands = [f"leafgate matrix {rows[0]}", *_started(RECIPES[rows[0]])]
+    if rule in _SCENARIOS:
+        commands.insert(0, f"leafgate run {_SCENARIOS[rule]}")
+    return Explanation(rule, *CAUSES[rule], tuple(_TITLES[one] for one in stacks), tuple(commands))
+
+
+def _started(recipe: Recipe) -> Iterator[str]:
+    """The command that starts a gateway with that chain, where its options can say it."""
+    if recipe.defects and (recipe.device_ca, recipe.root, recipe.intermediates) == (None, None, 1):
+        generation = "" if recipe.generation == "documented" else f" --generation {recipe.generation}"
+        yield f"leafgate up{generation}" + "".join(f" --defect {one}" for one in recipe.defects)
+
+
+def _of_saying(one: Saying) -> Explanation:
+    return Explanation(one.rule, one.cause, one.fix, one.tell, one.who, one.see)
 
 
 def _with_missing_root(explained: list[Explanation]) -> list[Explanation]:
-    """Add T1 to C1: to who verifies, a root that it does not have is a missing issuer like any other.
+    """Add T1 before C1: to who verifies, a root that it does not have is a missing issuer like any other.
 
     The measured chains with a root that nobody trusts all sent it; gateways of today do not.
     """
-    rules = {one.rule: one for one in explained}
-    if "C1" not in rules or "T1" in rules:
+    places = {one.rule: place for place, one in enumerate(explained)}
+    if "C1" not in places or "T1" in places:
         return explained
-    root = Explanation("T1", *CAUSES["T1"], rules["C1"].stacks, ("leafgate run tls/root-missing-on-leaf",))
-    return [*explained, root]
+    stacks = explained[places["C1"]].stacks
+    root = Explanation("T1", *CAUSES["T1"], stacks, (f"leafgate run {_SCENARIOS['T1']}",))
+    return [*explained[: places["C1"]], root, *explained[places["C1"] :]]
 
 
-def _measured_cause(rule: str, rows: dict[str, list[str]]) -> Explanation:
-    stacks = dict.fromkeys(stack for said in rows.values() for stack in said)
-    shown = sorted(rows, key=lambda row: (len(RECIPES[row].defects), len(row)))[:2]
-    return Explanation(rule, *CAUSES[rule], tuple(_TITLES[one] for one in stacks), tuple(map(_command, shown)))
+def _rows(answers: Iterable[_Answer]) -> list[str]:
+    return list(dict.fromkeys(one.row for one in answers))
 
 
-def _command(row: str) -> str:
-    return f"leafgate matrix {row}"
+# -- which measured messages are in a text ----------------------------------------------------------------------------
 
 
-def _after_tls(text: str) -> list[Explanation]:
-    lowered = text.lower()
-    return [
-        Explanation(rule, cause, fix, (), (see,))
-        for pattern, rule, cause, fix, see in _AFTER_TLS
-        if re.search(pattern, lowered)
-    ]
+def _measured(text: str) -> list[_Answer]:
+    """The measured answers whose words are in the text, or, when only part of a message was pasted, the reverse."""
+    asked = _plain(text)
+    spans = [(found.span(), one) for one in _table() for found in [_pattern(one).search(asked)] if found]
+    longest = [one for span, one in spans if not any(_inside(span, other) for other, _ in spans)]
+    if not longest and len(asked.strip()) >= _LEAST_LETTERS:
+        longest = [one for one in _table() if asked.strip() in one]
+    causes = {one: {answer.rule for answer in _table()[one]} for one in longest}
+    telling = [one for one in longest if not any(causes[other] < causes[one] for other in longest)]
+    return list(dict.fromkeys(answer for one in telling for answer in _table()[one]))
+
+
+def _inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return span != other and other[0] <= span[0] and span[1] <= other[1]
 
 
 @cache
-def _measured() -> dict[str, tuple[tuple[str, str], ...]]:
-    """Every measured message without what changes, with the rows and stacks that said it."""
-    table: dict[str, list[tuple[str, str]]] = {}
+def _table() -> dict[str, tuple[_Answer, ...]]:
+    """Every telling part of a measured message, with who said it about what."""
+    table: dict[str, list[_Answer]] = {}
     for name, row in outcomes().items():
         for stack, refusal in row.refused.items():
-            for part in _parts(refusal.message):
-                table.setdefault(part, []).append((name, stack))
-    return {message: tuple(said) for message, said in table.items()}
+            rule = why_refused(name, stack)
+            for part in dict.fromkeys(_parts(refusal.message, row)) if rule else ():
+                table.setdefault(part, []).append(_Answer(name, stack, rule or ""))
+    return {part: tuple(answers) for part, answers in table.items()}
 
 
-def _parts(message: str) -> Iterable[str]:
-    """The message, and what follows its last colon: people paste either."""
-    without_code = re.sub(r"^[A-Z][A-Z_0-9]+ ", "", message)  # as Node.js writes them: CERT_HAS_EXPIRED certificate ...
-    parts = (_bare(part) for part in (message, message.rpartition(": ")[2], without_code))
-    return dict.fromkeys(part for part in parts if len(part) >= _LEAST)
+def _parts(message: str, row: Outcome) -> Iterator[str]:
+    """What people paste of a message: all of it, a piece of it, what follows a colon, or a code alone."""
+    if len(message) == _CUT:
+        message = message.rpartition(" ")[0]
+    for code in _CODE.findall(message):
+        if not _EMPTY_CODE.search(code):
+            yield _plain(code)
+    for name in sorted({row.asked, row.hostname, "edgehub"}, key=len, reverse=True):
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "#", message)
+    message = _LIST.sub("#", _NAME.sub("#", message))
+    pieces = [piece for piece in _BETWEEN.split(message) if piece]
+    for whole in (message, *pieces):
+        rest = re.sub(r"^[A-Z][A-Z_0-9]+ (?=\S+ )", "", whole)  # Node.js: CERT_HAS_EXPIRED certificate has expired
+        for start in (0, *(found.end() for found in re.finditer(r": ", rest))):
+            part = _plain(rest[start:]).strip(" #")
+            words = [word for word in part.split() if word != "#"]
+            if len(words) >= _LEAST_WORDS and len(part) >= _LEAST_LETTERS:
+                yield f" {part} "
 
 
-def _bare(text: str) -> str:
-    bare = text.lower()
-    for pattern, instead in _CHANGING:
-        bare = pattern.sub(instead, bare)
-    return f" {bare.strip()} "
+@cache
+def _pattern(part: str) -> re.Pattern[str]:
+    """The part as a pattern, with up to a dozen words for what changes; a run of changing words is one."""
+    words = re.sub(r"#( #)+", "#", part.strip()).split()
+    return re.compile(
+        "".join(r"(?: \S+){1,12}?" if word == "#" else " " + re.escape(word) for word in words) + r"(?= )"
+    )
+
+
+def _plain(text: str) -> str:
+    """Lower case, words and nothing else; a minus stays before the number of an error."""
+    words = _WORD.findall(re.sub(r"(?<!\S)-(?=\d(?!x))", "minus", text.lower().replace("_", " ")))
+    return f" {' '.join(words)} "

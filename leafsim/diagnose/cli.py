@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+_TOLD = 5  # causes of a message that are told in full
 _EXIT = {"ok": 0, "fail": 1, "unreachable": 3}
 
 
@@ -115,12 +116,16 @@ def why(
     found = explain(sys.stdin.read() if message == "-" else message)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found], indent=2, ensure_ascii=False))
-    for one in found if not as_json else ():
+    for one in found[:_TOLD] if not as_json else ():
         typer.echo(f"{one.rule}  {one.cause}")
-        typer.echo(f"    fix  {one.fix}")
-        if one.stacks:
-            typer.echo(f"    who  {', '.join(one.stacks)}")
-        typer.echo("\n".join(f"    see  {command}" for command in one.reproduce) + "\n")
+        typer.echo(f"    tell  {one.tell}")
+        typer.echo(f"    fix   {one.fix}")
+        typer.echo(f"    who   {', '.join(one.stacks)}")
+        typer.echo("\n".join(f"    see   {command}" for command in one.reproduce) + "\n")
+    if found[_TOLD:] and not as_json:
+        typer.echo(f"{len(found)} causes have this message; the others are:")
+        typer.echo("\n".join(f"{one.rule}  {one.cause}" for one in found[_TOLD:]))
+        typer.echo("\nwhich of them it is: leafgate diagnose HOST:8883 --trust root.pem")
     if not found:
         sys.stderr.write(
             "leafgate: no measured TLS stack says this, and no device SDK that is known here\n"
