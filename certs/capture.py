@@ -21,6 +21,7 @@ from certs.x509io import load_certificate
 
 _NO_ANSWER = "is Edge Hub running, and does the port speak TLS? (8883 MQTT, 443 HTTPS, 5671 AMQP)"
 _MALFORMED = "look at it with: openssl s_client -showcerts"
+_CLOSED = "it closed the connection without showing a certificate"
 _PLAIN = "use a TLS port: 8883 for MQTT, 443 for HTTPS, 5671 for AMQP"
 
 
@@ -68,6 +69,8 @@ def _connected(host: str, port: int, deadline: float) -> Iterator[socket.socket]
         ) from None
     except TimeoutError:
         raise CaptureError(address, "silence", "no answer", "check address, port and firewall") from None
+    except ConnectionResetError:  # it can overtake the end of connect()
+        raise CaptureError(address, "closed", _CLOSED, _PLAIN) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CaptureError(address, "refused", f"cannot connect ({reason})", _NO_ANSWER) from None
@@ -117,7 +120,7 @@ def _failure(error: Exception, address: str) -> CaptureError:
     ):
         return CaptureError(address, "plain", "it speaks, but not TLS: a plain-text port", _PLAIN)
     if not words or "unexpected eof" in words:
-        return CaptureError(address, "closed", "it closed the connection without showing a certificate", _PLAIN)
+        return CaptureError(address, "closed", _CLOSED, _PLAIN)
     return CaptureError(address, "tls", f"the TLS handshake failed ({words})", "compare TLS versions and ciphers")
 
 

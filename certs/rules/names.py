@@ -10,6 +10,9 @@ from certs import hostname
 from certs.findings import Case, Problem, cn
 from certs.names import is_ip
 
+#: stacks that compare the name asked for as it is written; curl, Node.js, GnuTLS and Java drop a dot at its end
+_LITERAL = ("paho", "python-ssl", "python3.13", "s_client-3.0")
+
 
 def names(case: Case) -> Iterator[Problem]:
     """N1 to N6: does the server certificate carry the name?"""
@@ -53,7 +56,9 @@ def _form(name: str, carried: list[str]) -> Problem | None:
     for one in carried:
         fits = one.rstrip(".").lower() == dotless
         if fits and one != name:
-            return _misformed("a dot at the end makes it another name", one, name, "trailing-dot-cert", "write no dot")
+            only = _LITERAL if name.endswith(".") else ()
+            fix = "write no dot at the end"
+            return _misformed("a dot at the end makes it another name", one, name, "trailing-dot-cert", fix, only=only)
         if not one.isascii() and hostname.to_ascii(one) == hostname.to_ascii(name):
             fix = f"write {hostname.to_ascii(one)} into the certificate"
             return _misformed("names in certificates are ASCII", one, name, "idn-u-cn", fix)
@@ -68,8 +73,8 @@ def _form(name: str, carried: list[str]) -> Problem | None:
     return None
 
 
-def _misformed(why: str, carried: str, name: str, like: str, fix: str) -> Problem:
-    return Problem("N5", "error", f"{carried} is not {name}: {why}", f"asked for {name}", fix, 0, like=like)
+def _misformed(why: str, carried: str, name: str, like: str, fix: str, *, only: tuple[str, ...] = ()) -> Problem:
+    return Problem("N5", "error", f"{carried} is not {name}: {why}", f"asked for {name}", fix, 0, like=like, only=only)
 
 
 def _matching(leaf: x509.Certificate, name: str, dns: list[str]) -> Iterator[Problem]:

@@ -11,6 +11,8 @@ from certs import path
 from certs.findings import Case, Problem, cn
 from certs.x509io import extension, rsa_bits, serial_of, signature_digest
 
+_LONGEST_CN = 64  # RFC 5280, ub-common-name
+
 
 def time(case: Case) -> Iterator[Problem]:
     """E1, E2: each certificate of the path must be valid now, the trusted root included."""
@@ -45,6 +47,12 @@ def policy(case: Case) -> Iterator[Problem]:
                 "W1", "error", f"{cn(step.certificate)} is signed with SHA-1",
                 "OpenSSL's security level 2 wants SHA-256", "make it again with SHA-256", step.index,
                 like="sha1-srv" if server else "sha1-devca",
+            )  # fmt: skip
+        if len(cn(step.certificate)) > _LONGEST_CN:
+            yield Problem(
+                "W1", "note", f"a common name has {len(cn(step.certificate))} characters, and X.509 allows {_LONGEST_CN}",
+                cn(step.certificate), "nothing, TLS stacks take it; OpenSSL does not make such a certificate",
+                step.index,
             )  # fmt: skip
 
 

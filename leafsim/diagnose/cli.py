@@ -18,7 +18,8 @@ def diagnose(
     target: Annotated[str | None, typer.Argument(metavar="HOST:PORT", show_default=False)] = None,
     *,
     name: Annotated[
-        str | None, typer.Option("--name", help="What leaves call the gateway (GatewayHostName); the host by default.")
+        str | None,
+        typer.Option("--name", help="What leaves call the gateway. Default: GatewayHostName, else the host."),
     ] = None,
     trust: Annotated[
         Path | None,
@@ -30,7 +31,7 @@ def diagnose(
             "--connection-string",
             envvar="IOTHUB_DEVICE_CONNECTION_STRING",
             show_default=False,
-            help="A device's: judge it, and connect once as that device. - reads it from standard input.",
+            help="A device's, @FILE with it, or - for standard input: judge it, and connect once as that device.",
         ),
     ] = None,
     connecting: Annotated[
@@ -49,13 +50,15 @@ def diagnose(
 ) -> None:
     """Say why leaves do not connect to a gateway: the cause, how one sees it, the fix, and who is affected.
 
-    Nothing on the other side is changed, and no private key is needed; real gateways are welcome.
+    Nothing on the other side is changed, and no private key is needed; real gateways are welcome. With a connection
+    string its device connects once, which displaces for a moment a device that is connected under that identity.
     Exit code 0: leaves on OpenSSL 3 connect, 1: a cause was found, 2: usage or a file, 3: not reached.
 
     \b
     Examples:
       leafgate diagnose gw.factory.test:8883 --trust root.pem
       leafgate diagnose 192.168.1.20:8883 --name gw.factory.test --trust root.pem --json
+      leafgate diagnose 192.168.1.20:8883 --trust root.pem --connection-string @press-7.txt
       leafgate diagnose --chain served.pem --trust root.pem --name gw.factory.test --at 2026-12-24
     """
     from datetime import UTC
@@ -78,7 +81,7 @@ def diagnose(
             target,
             name=name,
             trust=trust,
-            connection_string=sys.stdin.read().strip() if connection_string == "-" else connection_string,
+            connection_string=None if connection_string is None else _read(connection_string),
             connecting=connecting,
             stacks=_known(stack or []),
             timeout=timeout,
@@ -86,6 +89,21 @@ def diagnose(
     typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(lines(report)))
     if _EXIT[report.verdict]:
         raise typer.Exit(_EXIT[report.verdict])
+
+
+def _read(text: str) -> str:
+    """A connection string comes as it is, as @FILE, or as - for standard input: then no list of processes has it."""
+    from leafsim import LeafError
+
+    if text == "-":
+        return sys.stdin.read().strip()
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text("utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise LeafError(f"{text[1:]}: cannot be read ({reason.lower()})", "check the path after @") from None
 
 
 def _known(stacks: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography import x509
 
@@ -27,8 +27,6 @@ from leafsim.diagnose import connect, reach
 from leafsim.diagnose.report import Finding, Report, Served, StackAnswer, headline, of_problem, ordered
 from leafsim.stacks import STACKS, Outcome, Target
 
-PYTHON = MEASURED_STACKS["python"].key
-
 
 @dataclass(frozen=True)
 class _Question:
@@ -40,7 +38,21 @@ class _Question:
     now: datetime | None = None
 
 
-def diagnose(
+@dataclass(frozen=True)
+class Examination:
+    """A report with what it was made from: the served certificates in their order, and the trusted ones if known."""
+
+    report: Report
+    served: tuple[x509.Certificate, ...]
+    trusted: tuple[x509.Certificate, ...] | None
+
+
+def diagnose(target: str, **options: Any) -> Report:
+    """Look at HOST:PORT; options as for `examine`."""
+    return examine(target, **options).report
+
+
+def examine(
     target: str,
     *,
     name: str | None = None,
@@ -49,39 +61,35 @@ def diagnose(
     connecting: bool = True,
     stacks: Sequence[str] = (),
     timeout: float = 10.0,
-) -> Report:
+) -> Examination:
     """Look at HOST:PORT within `timeout` seconds. Raises CertsError or LeafError for a wrong address or file.
 
-    `name` is what leaves call the gateway (the host by default), `trust` the PEM file with the root that they trust;
-    without it nothing is said about trust. With a `connection_string` its device connects once, unless `connecting` is
-    false. `stacks` are further TLS stacks to ask, as in `leafsim.STACKS`.
+    `name` is what leaves call the gateway (the GatewayHostName of the connection string by default, else the host),
+    `trust` the PEM file with the root that they trust; without it nothing is said about trust. With a
+    `connection_string` its device connects once, unless `connecting` is false. `stacks` are further TLS stacks to ask,
+    as in `leafsim.STACKS`.
     """
     deadline = time.monotonic() + timeout
     host, port = parse_address(target)
-    question = _Question(target, name or host, None if trust is None else tuple(files.read_certificates(trust)))
+    identity = connect.Identity.of(connection_string)
+    trusted = None if trust is None else tuple(files.read_certificates(trust))
+    question = _Question(target, name or identity.gateway or host, trusted)
     where = reach.Where(host, port, question.name, deadline)
-    parsed, about_string = (
-        (None, []) if connection_string is None else connect.of_string(connection_string, question.name)
-    )
     try:
-        served = capture(host, port, server_name=question.name, timeout=timeout)
+        served = tuple(capture(host, port, server_name=question.name, timeout=timeout))
     except CaptureError as error:
-        unreachable = reach.of_failure(error, where)
-        return _report(question, [], [unreachable, *about_string], {}, "unreachable")
-    found = _problems(question, served)
-    handshake = [
-        finding for look in (reach.of_versions, reach.of_client_certificate) if (finding := look(where)) is not None
-    ]
-    answers = _predicted(found)
+        about = [_finding(reach.of_failure(error, where)), *identity.findings(question.name, None)]
+        return Examination(_report(question, [], about, {}, "unreachable"), (), trusted)
+    found = [*reach.of_handshake(where), *_problems(question, served)]
     asked = Target(host, port, question.name, trust)
     live = {stack: STACKS[stack].probe(asked, _left(deadline)) for stack in (*_own(trust), *stacks)}
+    answers = _predicted(found)
     answers.update({MEASURED_STACKS[one].key if one in MEASURED_STACKS else one: _live(live[one]) for one in live})
-    about = [*handshake, *(_finding(problem) for problem in found)]
-    about += _contradiction(about, live.get("python"))
-    if parsed is not None and connecting and not any(one.severity == "error" for one in about):
-        refusal = connect.of_connect(parsed, host, port, trust, _left(deadline))
-        about_string += [refusal] if refusal else []
-    return _report(question, served, [*about, *about_string], answers)
+    about = _against([_finding(problem) for problem in found], live.get("python"))
+    about += identity.findings(question.name, served[0])
+    if connecting and not any(one.severity == "error" and not one.rule.startswith("M") for one in about):
+        about += identity.connect(asked, _left(deadline))
+    return Examination(_report(question, served, about, answers), served, trusted)
 
 
 def diagnose_files(
@@ -112,30 +120,37 @@ def _live(outcome: Outcome) -> StackAnswer:
 
 
 def _predicted(found: list[Problem]) -> dict[str, StackAnswer]:
-    return {key: StackAnswer(ok=one.ok, message=one.message, source="predicted") for key, one in predict(found).items()}
+    """What the measured stacks would say; who must show a certificate is turned away whatever his stack is."""
+    turned_away = next((problem.evidence for problem in found if problem.rule == "D4"), None)
+    return {
+        key: StackAnswer(ok=one.ok and not turned_away, message=one.message or turned_away or "", source="predicted")
+        for key, one in predict(found).items()
+    }
 
 
 def _finding(problem: Problem) -> Finding:
-    return of_problem(problem, sorted(refusing(problem)))
+    everybody = [stack.key for stack in MEASURED_STACKS.values()]
+    affected = everybody if problem.rule == "D4" else [key for key in everybody if key in refusing(problem)]
+    return of_problem(problem, affected)
 
 
-def _contradiction(about: list[Finding], live: Outcome | None) -> list[Finding]:
-    """Say that a real handshake and the rules do not agree, which is worth a bug report."""
-    errors = [one for one in about if one.severity == "error"]
-    if live is None or live.ok is not bool(errors):
-        return []
-    seen = "a leaf on this machine's OpenSSL connects" if live.ok else f"a leaf here is refused: {live.message}"
-    return [
-        Finding(
-            rule="X1",
-            severity="note" if live.ok else "error",
-            cause="a real handshake says otherwise than the rules"
-            if errors
-            else "a leaf refuses for a reason unknown here",
-            evidence=f"{seen} ({live.version})",
-            fix="the real handshake counts; please report this chain (--save keeps it, without secrets)",
-        )
-    ]
+def _against(about: list[Finding], live: Outcome | None) -> list[Finding]:
+    """Hold the rules against a real handshake: where they do not agree it counts, and that is worth a report."""
+    errors = [one for one in about if one.severity == "error" and one.rule != "D4"]
+    turned_away = len(errors) < sum(one.severity == "error" for one in about)  # before or after the handshake's end
+    if live is None or live.ok is not bool(errors) or (turned_away and not live.ok):
+        return about
+    seen = "a leaf here connects" if live.ok else f"a leaf here is refused: {live.message}"
+    contradiction = Finding(
+        rule="X1",
+        severity="note" if live.ok else "error",
+        cause=f"a leaf connects in spite of {', '.join(one.rule for one in errors)}"
+        if live.ok
+        else "a leaf refuses, or is refused, for a reason that the rules do not know",
+        evidence=f"{seen} ({live.version})",
+        fix="the real handshake counts; please report this chain: the output of --json has no secrets",
+    )
+    return [*(one.model_copy(update={"severity": "warning"}) if one in errors else one for one in about), contradiction]
 
 
 def _report(
@@ -147,9 +162,6 @@ def _report(
 ) -> Report:
     found = ordered(findings)
     failed = any(finding.severity == "error" for finding in found)
-    live = stacks.get(PYTHON)
-    if live is not None and live.source == "live" and live.ok:
-        failed = any(finding.severity == "error" and not finding.affects for finding in found)
     return Report(
         target=question.target,
         name=question.name,
@@ -158,6 +170,7 @@ def _report(
         findings=found,
         stacks=stacks,
         chain=_chain(served, question.trust or ()),
+        trusted=None if question.trust is None else [one.subject.rfc4514_string() for one in question.trust],
     )
 
 

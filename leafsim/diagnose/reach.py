@@ -1,7 +1,8 @@
 """D: is there a TLS server, and does it take part in a handshake at all?
 
-Rules: everything happens within one deadline. A server that refuses is asked again once for each TLS version, and once
-with every cipher that OpenSSL has, which tells a version that is missing from a cipher that is.
+Rules: everything happens within one deadline. The server is asked again with single TLS versions, each time with every
+cipher that OpenSSL has, which tells a version that is missing from a cipher that is; and once as leaves ask by
+themselves. No answer is no refusal.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import socket
 import ssl
 import time
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from certs.errors import CaptureError
-from leafsim.diagnose.report import Finding
+from certs.findings import Problem
 
 _VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -49,44 +51,54 @@ class Where(NamedTuple):
     deadline: float
 
 
-def of_failure(error: CaptureError, where: Where) -> Finding:
+def of_failure(error: CaptureError, where: Where) -> Problem:
     """Say why no certificate came: D1, or after asking again D2 or D3."""
     if error.cause != "tls":
         cause, fix = _CAUSES[error.cause]
-        return Finding(rule="D1", severity="error", cause=cause, evidence=error.message, fix=fix)
+        return Problem("D1", "error", cause, error.message, fix)
     spoken = [version for version in _VERSIONS if _speaks(where, version, _WANTS_CERTIFICATE[:2])]
-    if not spoken:
-        return Finding(
-            rule="D3",
-            severity="error",
-            cause="client and gateway have no cipher suite or key type in common",
-            evidence=f"{error.message}; no TLS version from 1.0 to 1.3 leads further",
-            fix="compare the gateway's key type and ciphers with what the leaf offers",
-        )
-    return Finding(
-        rule="D2",
-        severity="error",
-        cause=f"the gateway speaks TLS {' and '.join(spoken)} only",
-        evidence=error.message,
-        fix="allow TLS 1.2 or later on the gateway (SslProtocols), or update the leaf",
-    )
+    if spoken:
+        return _versions(spoken, error.message)
+    return Problem(
+        "D3", "error", "client and gateway have no cipher suite or key type in common",
+        f"{error.message}; no TLS version from 1.0 to 1.3 leads further, whatever ciphers are offered",
+        "compare the gateway's key type and ciphers with what the leaf offers", like="cipher-ccm8",
+    )  # fmt: skip
 
 
-def of_versions(where: Where) -> Finding | None:
-    """D2 again: certificates are shown, but in no TLS version that today's leaves take by themselves."""
-    if _speaks(where, "1.2") or _speaks(where, "1.3"):
-        return None
-    spoken = [version for version in ("1.0", "1.1") if _speaks(where, version)]
-    return Finding(
-        rule="D2",
-        severity="error",
-        cause=f"the gateway speaks TLS {' and '.join(spoken) or 'before 1.2'} only",
-        evidence="handshakes with TLS 1.2 and 1.3 fail",
-        fix="allow TLS 1.2 or later on the gateway (SslProtocols)",
-    )
+def of_handshake(where: Where) -> Iterator[Problem]:
+    """D2 to D4 where certificates are shown: versions, client certificate, ciphers."""
+    new = {version: _speaks(where, version) for version in ("1.2", "1.3")}
+    if not any(new.values()):
+        old = [version for version in ("1.0", "1.1") if _speaks(where, version)]
+        if old and None not in new.values():
+            yield _versions(old, "handshakes with TLS 1.2 and 1.3 fail")
+        return
+    if new["1.2"] is False:
+        yield Problem(
+            "D2", "warning", "the gateway speaks TLS 1.3 only, which older TLS stacks do not",
+            "a handshake with TLS 1.2 fails", "allow TLS 1.2 too; the Azure SDK for Python speaks nothing else",
+            like="tls13-only",
+        )  # fmt: skip
+    refusal = _client_certificate(where)
+    if refusal is not None:
+        yield refusal
+    elif cipher := _odd_cipher(where):
+        yield Problem(
+            "D3", "error", "the gateway takes no cipher suite that leaves offer by themselves",
+            f"it takes {cipher} when every cipher is offered, and sends alert handshake_failure otherwise",
+            "allow ECDHE with AES-GCM on the gateway, for its kind of key", like="cipher-rsa-kx",
+        )  # fmt: skip
 
 
-def of_client_certificate(where: Where) -> Finding | None:
+def _versions(spoken: list[str], evidence: str) -> Problem:
+    return Problem(
+        "D2", "error", f"the gateway speaks TLS {' and '.join(spoken)} only", evidence,
+        "allow TLS 1.2 or later on the gateway (SslProtocols), or update the leaf", like="tls10-only",
+    )  # fmt: skip
+
+
+def _client_certificate(where: Where) -> Problem | None:
     """D4: does it turn away who shows no certificate? In TLS 1.3 the refusal comes after the handshake."""
     start = time.monotonic()
     try:
@@ -97,30 +109,52 @@ def of_client_certificate(where: Where) -> Finding | None:
     except ssl.SSLError as refused:
         if not any(word in (refused.reason or "") for word in _WANTS_CERTIFICATE):
             return None
-        return Finding(
-            rule="D4",
-            severity="error",
-            cause="the gateway turns away who shows no client certificate",
-            evidence=f"it answers with alert {(refused.reason or '').rpartition('ALERT_')[2].lower()}",
-            fix="give the leaf a client certificate, or let the gateway ask for one without requiring it",
-        )
+        return Problem(
+            "D4", "error", "the gateway turns away who shows no client certificate",
+            f"it answers with alert {(refused.reason or '').rpartition('ALERT_')[2].lower()}",
+            "give the leaf a client certificate, or let the gateway ask for one without requiring it",
+        )  # fmt: skip
     except OSError:
         return None
 
 
-def _speaks(where: Where, version: str, refusals: tuple[str, ...] = _WANTS_CERTIFICATE) -> bool:
-    """Tell whether a handshake with that version gets as far as the server's certificate."""
+def _odd_cipher(where: Where) -> str | None:
+    """The cipher suite that the gateway takes, when it is none of those that OpenSSL offers by itself."""
+    usual = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual.check_hostname = False
+    usual.verify_mode = ssl.CERT_NONE  # nothing but the answer is used
+    try:
+        _handshake(where, usual).close()
+    except ssl.SSLError as refused:
+        if "HANDSHAKE_FAILURE" not in (refused.reason or ""):
+            return None
+    except OSError:
+        return None
+    else:
+        return None
+    try:
+        with _handshake(where, _any_context()) as connection:
+            return (connection.cipher() or ("an unusual cipher",))[0]
+    except OSError:
+        return None
+
+
+def _speaks(where: Where, version: str, refusals: tuple[str, ...] = _WANTS_CERTIFICATE) -> bool | None:
+    """Tell whether a handshake with that version gets as far as the server's certificate; None when nobody knows.
+
+    `refusals` are alerts that are about the client's certificate, so that the server's had been shown before.
+    """
     context = _any_context()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = context.maximum_version = _VERSIONS[version]
     try:
-        with _handshake(where, context):
-            return True
+        _handshake(where, context).close()
     except ssl.SSLError as wrong:
         return any(word in (wrong.reason or "") for word in refusals)
     except OSError:
-        return False
+        return None
+    return True
 
 
 def _any_context() -> ssl.SSLContext:

@@ -66,7 +66,8 @@ class Report(BaseModel):
     """Everything found out about one gateway.
 
     `verdict` is `fail` when a leaf on OpenSSL 3 is refused, or refuses; what only other stacks refuse is `ok`, with a
-    warning as headline that names them. `unreachable` means that no certificate was shown.
+    warning as headline that names them. `unreachable` means that no certificate was shown. Rules: D, N, T, C, L, A, E
+    and W as in docs/diagnose.md, M for identity and MQTT, X1 when a real handshake contradicts them.
     """
 
     model_config = _SHAPE
@@ -79,6 +80,7 @@ class Report(BaseModel):
     findings: list[Finding]
     stacks: dict[str, StackAnswer]
     chain: list[Served]
+    trusted: list[str] | None = Field(default=None, description="subjects of what leaves trust; null: not given")
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for a program."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from certs.outcomes import MEASURED_STACKS
@@ -13,7 +14,9 @@ _VERDICTS = {
     "unreachable": "no certificate was shown",
 }
 _TITLES = {stack.key: stack.title for stack in MEASURED_STACKS.values()}
-_EVERYBODY = 24  # of 26: say who is not affected instead
+_EVERYBODY = 20  # of 26: say who is not affected instead
+_FEW = 8
+_WIDTH = 110
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -26,20 +29,25 @@ def lines(report: Report) -> Iterator[str]:
     if not report.findings:
         yield "nothing is wrong with what it serves"
     if report.chain:
-        yield ""
-        yield "served, in this order"
+        if report.trusted is None:
+            yield "what leaves trust was not judged: give it with --trust FILE"
+        yield from ("", "served, in this order")
         for at, one in enumerate(report.chain):
             yield f"  {at}  {one.role:<13} {one.subject}  (issuer {one.issuer}, until {one.not_after[:10]})"
-    yield from _stacks(report)
+        first = min(report.chain, key=lambda one: one.not_after)
+        yield f"  all of it is valid until {first.not_after[:10]}, when {first.subject} ends"
+    if report.stacks:
+        yield from ("", "TLS stacks")
+        yield from _stacks(report)
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"{finding.rule} {finding.severity}: {finding.cause}"
+    yield from _wrapped(f"{finding.rule} {finding.severity}: ", finding.cause)
     place = "" if finding.certificate is None else f" (certificate {finding.certificate})"
-    yield f"   seen  {finding.evidence}{place}"
-    yield f"   fix   {finding.fix}"
+    yield from _wrapped("   seen  ", finding.evidence + place)
+    yield from _wrapped("   fix   ", finding.fix)
     if finding.affects:
-        yield f"   hits  {_who(finding.affects)}"
+        yield from _wrapped("   hits  ", _who(finding.affects))
 
 
 def _who(keys: list[str]) -> str:
@@ -52,16 +60,26 @@ def _who(keys: list[str]) -> str:
 
 
 def _stacks(report: Report) -> Iterator[str]:
-    live = {key: one for key, one in report.stacks.items() if one.source == "live"}
-    predicted = {key: one for key, one in report.stacks.items() if one.source != "live"}
-    if not report.stacks:
-        return
-    yield ""
-    yield "TLS stacks"
-    for key, one in live.items():
-        answer = "connects" if one.ok else f"refuses: {one.message}"
-        yield f"  asked just now   {_TITLES.get(key, key)} {answer}"
-    for ok, words in ((True, "would connect"), (False, "would refuse")):
-        keys = [key for key, one in report.stacks.items() if key in _TITLES and one.ok is ok]
-        if keys and predicted:
-            yield f"  {words:<15}  {_who(keys)}"
+    """Who was asked says more than who is like somebody that was."""
+    for key, one in report.stacks.items():
+        if one.source == "live":
+            answer = "connects" if one.ok else f"refuses: {one.message}"
+            yield from _wrapped("  asked just now   ", f"{_TITLES.get(key, key)} {answer}")
+    others = {key: one.ok for key, one in report.stacks.items() if one.source != "live"}
+    connecting = [_TITLES[key] for key, ok in others.items() if ok]
+    if len(connecting) == len(others):
+        yield f"  by measurement   all {len(others)} others would connect"
+    elif not connecting:
+        yield f"  by measurement   all {len(others)} others would refuse"
+    else:
+        others_say = f"{len(others) - len(connecting)} of {len(others)} others would refuse"
+        if len(connecting) <= _FEW:
+            others_say += f"; these would connect: {', '.join(connecting)}"
+        yield from _wrapped("  by measurement   ", others_say)
+
+
+def _wrapped(head: str, text: str) -> Iterator[str]:
+    yield from textwrap.wrap(
+        text, _WIDTH, initial_indent=head, subsequent_indent=" " * (len(head) if head[0] == " " else 3),
+        break_long_words=False, break_on_hyphens=False,
+    ) or [head.rstrip()]  # fmt: skip

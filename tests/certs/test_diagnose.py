@@ -7,6 +7,9 @@ import pytest
 
 from certs import DEFECTS, GENERATIONS, Authority, CertsError, Role, apply_defects, other_root, same_named_root
 from certs.inspect import problems
+from certs.outcomes import outcomes
+from certs.prediction import predict
+from certs.recipes import rebuild
 from certs.x509io import to_pem
 from tests.certs.tls import judge
 
@@ -94,6 +97,35 @@ def test_defect_has_its_headline(defect, rule):
 def test_name_has_its_headline(name, rule):
     """The name the leaf uses decides which name rule speaks."""
     assert headline(chain(), name=name) == rule
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "words"),
+    [
+        (f"{HOST}.", "N5", "a dot at the end"),
+        ("gw.IOT.local", "N6", "in case"),
+        ("10.0.0.1", "N1", "by IP"),
+    ],
+)
+def test_name_in_another_form_is_told(name, rule, words):
+    """What is meant is recognised, and why it does not count is said."""
+    first = problems(chain().sent, name=name)[0]
+    assert first.rule == rule
+    assert words in first.cause
+
+
+def test_dot_at_the_end_is_refused_by_who_compares_literally():
+    """Python, paho and s_client refuse the name with a dot; curl, Node.js, GnuTLS and Java connect."""
+    predicted = predict(problems(chain().sent, name=f"{HOST}."))
+    assert {key for key, one in predicted.items() if not one.ok} == {"paho", "python-ssl", "python3.13", "s_client-3.0"}
+
+
+def test_long_common_name_is_a_note():
+    """More than 64 characters break X.509's bound and no TLS stack."""
+    row = outcomes()["cn-70"]
+    found = problems(rebuild("cn-70").sent, name=row.asked)
+    assert [(one.rule, one.severity) for one in found if one.rule == "W1"] == [("W1", "note")]
+    assert not row.refused
 
 
 def test_trust_has_its_headline():

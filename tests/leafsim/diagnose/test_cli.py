@@ -55,6 +55,14 @@ def test_diagnose_reads_the_connection_string_from_standard_input(run, serve, ro
     assert (result.exit_code, "M6 error" in result.stdout) == (1, True)
 
 
+def test_diagnose_reads_the_connection_string_from_a_file(run, serve, root, pem):
+    """And takes from it what the device calls the gateway."""
+    where = f"127.0.0.1:{serve().port}"
+    words = ("diagnose", where, "--trust", root, "--connection-string", f"@{pem(STRING.encode(), 'press-7.txt')}")
+    result = run(*words)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, f"{where} as {NAME}: leaves on OpenSSL 3 connect")
+
+
 def test_diagnose_judges_a_file(run, pem, chain):
     """Offline, for another time if asked."""
     served = pem(chain.sent_pem, "served.pem")
@@ -77,6 +85,7 @@ def test_diagnose_prints_its_schema(run):
         (("127.0.0.1:nine",), "is not HOST:PORT"),
         (("127.0.0.1:1", "--trust", "missing.pem"), "missing.pem"),
         (("127.0.0.1:1", "--stack", "sslyze"), "there is no TLS stack 'sslyze'"),
+        (("127.0.0.1:1", "--connection-string", "@missing.txt"), "missing.txt: cannot be read"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(words, said, capsys):
@@ -95,7 +104,7 @@ def test_why_explains_and_ends_with_0(run):
     result = run("why", "unable to get local issuer certificate")
     assert result.exit_code == 0
     assert result.stdout.startswith("T1  the leaf does not trust the root")
-    assert "see  leafgate" in result.stdout
+    assert "see   leafgate" in result.stdout
 
 
 def test_why_reads_standard_input_and_writes_json(run):

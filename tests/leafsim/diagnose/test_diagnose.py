@@ -2,13 +2,18 @@
 
 import json
 import ssl
+import time
 
 import pytest
 
-from certs import Authority, CertsError, FreshKeys, apply_defects
-from leafsim import LeafError
-from leafsim.diagnose import Report, diagnose, diagnose_files
+from certs import Authority, CachedKeys, CertsError, FreshKeys, apply_defects
+from certs.outcomes import outcomes
+from leafsim import LeafError, sas_token
+from leafsim.diagnose import Report, diagnose, diagnose_files, reach
+from leafsim.diagnose.examine import examine
 from leafsim.diagnose.text import lines
+from leafsim.stacks import STACKS
+from leafsim.stacks.base import Verdict
 from tests.leafsim.conftest import KEY, NAME, STRING
 from tests.leafsim.responder import CONNECT
 
@@ -136,6 +141,41 @@ def test_gateway_with_old_tls_versions_only_is_told(serve, root):
     assert len(report.chain) == 5
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+@pytest.mark.parametrize("row", ["tls10-only", "tls12-only", "tls13-only"])
+def test_affected_stacks_of_a_version_are_those_measured(serve, root, row):
+    """Who does not speak the gateway's only TLS version is who was refused when that was measured."""
+    low, high = (getattr(ssl.TLSVersion, outcomes()[row].server[end]) for end in ("min", "max"))
+
+    def adjust(context):
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version, context.maximum_version = low, high
+
+    report = look(serve(adjust=adjust), root)
+    assert {key for key, one in report.stacks.items() if not one.ok} == set(outcomes()[row].refused)
+    assert rules(report) == ([] if row == "tls12-only" else ["D2"])
+
+
+def test_gateway_with_a_cipher_that_leaves_do_not_offer_is_told(serve, pem):
+    """D3 where certificates are shown to who offers every cipher; stacks as measured, the live one among them."""
+    rsa = Authority(hostname=NAME, key="rsa2048", keys=CachedKeys()).chain()
+
+    def adjust(context):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(outcomes()["cipher-rsa-kx"].server["ciphers"])
+
+    report = look(serve(rsa, adjust=adjust), pem(rsa.trust_pem))
+    assert (report.verdict, rules(report)) == ("fail", ["D3"])
+    assert "AES128-SHA" in report.findings[0].evidence
+    assert {key for key, one in report.stacks.items() if not one.ok} == set(outcomes()["cipher-rsa-kx"].refused)
+
+
+def test_gateway_that_answers_once_and_then_no_more_is_not_blamed_for_its_versions(serve, root):
+    """No answer is no refusal: a firewall may let one connection pass in a while."""
+    where = reach.Where("127.0.0.1", serve(manner="silent").port, NAME, time.monotonic() + 0.3)
+    assert list(reach.of_handshake(where)) == []
+
+
 def test_gateway_without_a_common_cipher_is_told(serve, root):
     """D3: no version helps."""
     report = look(serve(adjust=other_cipher), root)
@@ -146,8 +186,9 @@ def test_gateway_without_a_common_cipher_is_told(serve, root):
 def test_gateway_that_requires_a_client_certificate_is_told(serve, root, version):
     """D4: within the handshake up to TLS 1.2, behind it in TLS 1.3."""
     report = look(serve(adjust=with_client_certificate(version)), root)
-    assert (report.verdict, report.headline.rule) == ("fail", "D4")
+    assert (report.verdict, rules(report)[0], "X1" in rules(report)) == ("fail", "D4", False)
     assert len(report.chain) == 5
+    assert len(report.findings[0].affects) == 26
 
 
 # -- M ----------------------------------------------------------------------------------------------------------------
@@ -190,6 +231,87 @@ def test_device_does_not_connect_when_told_so_or_when_tls_fails(serve, root, cha
         assert not [rule for rule in rules(report) if rule in ("M5", "M6", "M7")]
 
 
+def test_name_of_the_gateway_comes_from_the_connection_string(serve, root):
+    """What the device uses is what is looked at, also when the gateway is given by address."""
+    report = look(serve(), root, name=None, connection_string=STRING)
+    assert (report.name, report.verdict, report.findings) == (NAME, "ok", [])
+
+
+def test_other_name_that_the_certificate_has_too_is_a_warning(serve, root):
+    """Two names of one gateway are confusing, not wrong."""
+    report = look(serve(), root, name="127.0.0.1", connection_string=STRING)
+    assert (report.verdict, report.headline.rule, report.findings[0].severity) == ("ok", "M4", "warning")
+
+
+@pytest.mark.parametrize(
+    ("string", "trust", "seen"),
+    [
+        (STRING, None, "its token shall not go to somebody who is not trusted"),
+        (STRING.replace(f"SharedAccessKey={KEY}", "x509=true"), True, "needs its private key"),
+    ],
+)
+def test_device_that_cannot_be_connected_from_here_is_said(serve, root, string, trust, seen):
+    """A note, and no CONNECT."""
+    responder = serve()
+    report = look(responder, root if trust else None, connection_string=string)
+    assert (report.verdict, rules(report)) == ("ok", ["M0"])
+    assert seen in report.findings[0].evidence
+    assert responder.packets == []
+
+
+def test_connack_5_says_what_can_be_told_apart(serve, root):
+    """Which reasons are ruled out, which look alike, and that MQTT does not tell the time."""
+    evidence = look(serve(connack=5), root, connection_string=STRING).findings[0].evidence
+    for words in ("not the form of user name", "no child of this gateway", "does not tell the gateway's clock"):
+        assert words in evidence
+
+
+def token(resource, expires):
+    """A ready-made token in place of the key."""
+    text = f"SharedAccessSignature={sas_token(resource, KEY, int(expires))}"
+    return STRING.replace(f"SharedAccessKey={KEY}", text)
+
+
+GOOD = "hub.leafgate.test/devices/press-7"
+
+
+@pytest.mark.parametrize(
+    ("resource", "lifetime", "told"),
+    [
+        (GOOD, -600, "error: the token has expired"),
+        (GOOD, -60, "warning: the token has expired, and counts for less than five minutes more"),
+        (GOOD, 1e12, "warning: the token's expiry is in milliseconds"),
+        ("other.test/devices/press-7", 600, "error: the token is for another audience"),
+        (f"{GOOD}/messages/events", 600, "error: the token is for another audience"),
+        ("hub.leafgate.test/devices/press-8", 600, "error: the token is for another audience"),
+        ("HUB.leafgate.test/devices/PRESS-7", 600, None),
+        (f"{NAME}/devices/press-7", 600, None),
+    ],
+)
+def test_ready_made_token_is_judged_by_what_it_says(serve, root, resource, lifetime, told):
+    """Expiry with Edge Hub's five minutes, and audience; its signature is in no report."""
+    string = token(resource, time.time() + lifetime)
+    report = look(serve(), root, connection_string=string, connecting=False)
+    found = [f"{one.severity}: {one.cause}" for one in report.findings if one.rule == "M8"]
+    assert found == ([told] if told else [])
+    assert string.partition("sig=")[2].partition("&")[0] not in json.dumps(report.as_json())
+
+
+@pytest.mark.parametrize("wrong", ["sr=a&sig=b", "Bearer x", "SharedAccessSignature  sr=a&sig=b&se=1"])
+def test_malformed_token_is_a_finding(serve, root, wrong):
+    """One blank, three fields."""
+    string = STRING.replace(f"SharedAccessKey={KEY}", f"SharedAccessSignature={wrong}")
+    report = look(serve(), root, connection_string=string, connecting=False)
+    assert (report.headline.rule, report.headline.cause) == ("M8", "the token is malformed")
+
+
+def test_ready_made_token_is_what_the_device_shows(serve, root):
+    """The gateway gets that token and no other."""
+    responder, string = serve(), token(GOOD, time.time() + 600)
+    assert look(responder, root, connection_string=string).verdict == "ok"
+    assert responder.wait(CONNECT)[0].password == string.partition("SharedAccessSignature=")[2].partition(";")[0]
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -210,6 +332,40 @@ def test_key_is_in_no_report(serve, root):
     for text in (STRING, STRING.replace("GatewayHostName", "GatewayHostname"), STRING + ";x"):
         report = look(serve(connack=5), root, connection_string=text)
         assert KEY not in json.dumps(report.as_json()) + "\n".join(lines(report))
+
+
+# -- rules against a real handshake ------------------------------------------------------------------------------------
+
+
+def contradict(monkeypatch, verdict):
+    """Let the handshake come out otherwise than it does; nothing else makes the two disagree."""
+    monkeypatch.setattr(type(STACKS["python"]), "attempt", lambda self, target, timeout: verdict)
+
+
+def test_leaf_that_connects_in_spite_of_the_rules_decides_the_verdict(serve, root, chain, monkeypatch):
+    """The rules' errors become warnings, and it is said."""
+    contradict(monkeypatch, Verdict(True))
+    report = look(serve(apply_defects(chain, ["expired-server"])), root)
+    assert (report.verdict, rules(report)) == ("ok", ["E1", "X1"])
+    assert report.findings[0].severity == "warning"
+    assert report.findings[1].cause == "a leaf connects in spite of E1"
+
+
+def test_leaf_that_refuses_for_an_unknown_reason_decides_the_verdict(serve, root, monkeypatch):
+    """With its own words as evidence."""
+    contradict(monkeypatch, Verdict(False, 1, "certificate revoked"))
+    report = look(serve(), root)
+    assert (report.verdict, rules(report)) == ("fail", ["X1"])
+    assert "certificate revoked" in report.findings[0].evidence
+
+
+def test_examination_keeps_what_was_captured(serve, root, chain):
+    """For whoever wants to save it: certificates in the order served, and those trusted."""
+    responder = serve()
+    found = examine(f"127.0.0.1:{responder.port}", name=NAME, trust=root)
+    assert found.served == tuple(chain.sent)
+    assert found.trusted == tuple(chain.trust)
+    assert found.report.trusted == [found.served[-1].subject.rfc4514_string()]
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -263,7 +419,8 @@ def test_wrong_address_is_an_error(root):
 def test_report_has_the_documented_shape(serve, root, chain):
     """Version 1: what programs rely on."""
     report = look(serve(apply_defects(chain, ["san-without-hostname"])), root).as_json()
-    assert list(report) == ["version", "target", "name", "verdict", "headline", "findings", "stacks", "chain"]
+    documented = ["version", "target", "name", "verdict", "headline", "findings", "stacks", "chain"]
+    assert list(report) == [*documented, "trusted"]
     assert list(report["headline"]) == ["rule", "cause", "fix"]
     assert {"rule", "severity", "cause", "evidence", "certificate", "fix"} <= set(report["findings"][0])
     assert {"ok", "message", "source"} <= set(report["stacks"]["python-ssl"])
