@@ -47,7 +47,7 @@ SAYINGS = (
     Saying(
         r"device scope not found|parent-child relationship is not set|not in (the )?scope",
         "M6", "CONNACK 5: the device is no child of this gateway, or the gateway has not heard of it yet", _SCOPE,
-        "a device that was a child before connects", _LOG, ("leafgate up --help  (--leaf NAME registers a child)",),
+        "a device that was a child before connects", _LOG, ("leafgate up --leaf press-7",),
     ),
     Saying(
         r"did not match the primary or the secondary thumbprint",

@@ -5,6 +5,7 @@ from certs.rules import authority, loop, names, sending, trust, validity
 RULES = (
     names.names,
     trust.trust,
+    trust.namesakes,
     sending.gap,
     sending.order,
     sending.replaced,

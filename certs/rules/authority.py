@@ -52,7 +52,7 @@ def depth(case: Case) -> Iterator[Problem]:
 
 def purpose(case: Case) -> Iterator[Problem]:
     """A4: an extended key usage that leaves out servers."""
-    start = 0 if case.path.roles[0] in (Role.SERVER, Role.DEVICE) else 1
+    start = 0 if case.name is not None or case.path.roles[0] in (Role.SERVER, Role.DEVICE) else 1
     if not case.for_server:
         return
     for step in case.path.steps[start:]:
@@ -61,7 +61,7 @@ def purpose(case: Case) -> Iterator[Problem]:
             yield Problem(
                 "A4", "error", f"{cn(step.certificate)} is not for TLS servers",
                 "its extendedKeyUsage lacks serverAuth", "make it with serverAuth, or without extendedKeyUsage",
-                step.index, like="wl-eku-client" if path.is_ca(step.certificate) else "srv-eku-client",
+                step.index, like="wl-eku-client" if step is not case.path.steps[0] else "srv-eku-client",
             )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def constraints(case: Case) -> Iterator[Problem]:
     if not case.for_server:
         return
     dns, _ = alternative_names(case.sent[0])
-    carried = dns or [cn(case.sent[0])]
+    carried = dns or [one for one in [cn(case.sent[0])] if "*" not in one]  # in a common name * makes no host name
     for step in case.path.steps[1:]:
         limits = extension(step.certificate, x509.NameConstraints)
         if limits is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from cryptography import x509
 
@@ -11,7 +11,12 @@ from certs.chain import Role
 from certs.findings import Case, Problem, cn
 from certs.names import common_name
 from certs.path import Path, is_pointed_to
-from certs.x509io import extension, public_key_id
+from certs.x509io import extension, is_signed_by, public_key_id
+
+_OPENSSL = (
+    "curl-openssl", "dotnet-core3.1", "node12-ossl1.1.1", "node20-ossl3", "paho", "pyopenssl", "python-ssl",
+    "python2.7", "python3.13", "python3.6", "s_client-3.0",
+)  # fmt: skip
 
 
 def trust(case: Case) -> Iterator[Problem]:
@@ -113,6 +118,27 @@ def _renewed(case: Case) -> Problem:
         "make the certificates below the root again, or trust the earlier root", case.path.steps[-1].index,
         like="root-renewed-samekey",
     )  # fmt: skip
+
+
+def namesakes(case: Case) -> Iterator[Problem]:
+    """T2: another root of the right one's name stands before it in the file, and no key identifier tells them apart.
+
+    OpenSSL takes the first that is valid now (X509_STORE_CTX_get1_issuer); others try on.
+    """
+    top, below = case.path.steps[-1].certificate, case.path.steps[-2:-1]
+    if not below or top not in (case.trust or ()):
+        return
+    for one in takewhile(lambda one: one != top, case.trust or ()):
+        is_candidate = one.subject == top.subject and is_pointed_to(below[0].certificate, one)
+        is_valid = one.not_valid_before_utc <= case.now <= one.not_valid_after_utc
+        if is_candidate and is_valid and not is_signed_by(below[0].certificate, one):
+            yield Problem(
+                "T2", "error", "two roots of one name are trusted, and OpenSSL takes the first, the wrong one",
+                f'"{cn(top)}"; {cn(below[0].certificate)} has no authority key identifier that tells them apart',
+                "remove the old root from the leaf's file", case.path.steps[-1].index, like="bad-sig-noids",
+                only=_OPENSSL,
+            )  # fmt: skip
+            return
 
 
 def pointers(case: Case) -> Iterator[Problem]:

@@ -50,7 +50,7 @@ def policy(case: Case) -> Iterator[Problem]:
             )  # fmt: skip
         if len(cn(step.certificate)) > _LONGEST_CN:
             yield Problem(
-                "W1", "note", f"a common name has {len(cn(step.certificate))} characters, and X.509 allows {_LONGEST_CN}",
+                "W1", "note", f"a common name is longer than X.509's {_LONGEST_CN} characters",
                 cn(step.certificate), "nothing, TLS stacks take it; OpenSSL does not make such a certificate",
                 step.index,
             )  # fmt: skip

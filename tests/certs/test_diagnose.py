@@ -140,6 +140,39 @@ def test_trust_has_its_headline():
     assert headline(chain(generation="quickstart"), trust=[other_root(sound)]) == "T5"
 
 
+@pytest.mark.parametrize(
+    ("defects", "old_first", "rule"),
+    [(["no-key-ids"], True, "T2"), (["no-key-ids"], False, "W4"), ([], True, None)],
+)
+def test_earlier_root_beside_the_right_one_is_refused_where_nothing_tells_them_apart(
+    defects, old_first, rule, tmp_path
+):
+    """OpenSSL takes the first of two roots with one name unless a key identifier says which."""
+    sound = chain(defects)
+    roots = [same_named_root(sound), sound.root.certificate]
+    trusted = roots if old_first else roots[::-1]
+    assert headline(sound, trust=trusted) == rule
+    assert judge(sound, tmp_path, trust=to_pem(trusted)).code == (7 if rule == "T2" else None)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("server-is-ca", "server-client-auth-only"),
+        ("name-constraints-violated", "wildcard-common-name"),
+        ("no-key-ids", "both-roots-trusted"),
+        ("expired-root", "same-named-root"),
+        ("path-length-too-small", "missing-workload-ca"),
+        ("device-ca-replaced", "no-key-ids"),
+    ],
+)
+def test_diagnosis_of_two_defects_agrees_with_openssl(pair, tmp_path):
+    """What one defect does can depend on another."""
+    broken = chain(pair)
+    errors = [one for one in problems(broken.sent, name=HOST, trust=broken.trust) if one.severity == "error"]
+    assert bool(errors) == (judge(broken, tmp_path).code is not None)
+
+
 def renewed(level):
     """The level with another serial number, same key."""
     return level.reissue(replace(level.template, serial=level.template.serial + 1))
