@@ -46,7 +46,7 @@ def capture(host: str, port: int, *, server_name: str | None = None, timeout: fl
         connection = SSL.Connection(_context(), plain)
         asked = server_name or host
         if not is_ip(asked):
-            connection.set_tlsext_host_name(asked.encode("idna" if not asked.isascii() else "ascii"))
+            connection.set_tlsext_host_name(_sni(asked))
         connection.set_connect_state()
         plain.setblocking(False)
         _shake_hands(connection, plain, address, deadline)
@@ -56,6 +56,16 @@ def capture(host: str, port: int, *, server_name: str | None = None, timeout: fl
             raise CaptureError(
                 address, "damaged", f"it sent a certificate that cannot be read ({error})", _MALFORMED
             ) from None
+
+
+def _sni(name: str) -> bytes:
+    try:
+        encoded = name.encode("idna")
+    except UnicodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise CertsError(f"{name!r} is no host name", "write a name such as gw.factory.test")
+    return encoded
 
 
 @contextlib.contextmanager

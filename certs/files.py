@@ -15,6 +15,8 @@ from certs.errors import FileRefusedError
 from certs.keys import PrivateKey, load_key
 from certs.x509io import load_certificates
 
+_DER_SEQUENCE = b"\x30\x82"  # how a certificate of more than 255 bytes begins in DER (X.690, 8.1.3.5)
+
 
 def private_folder(path: Path) -> Path:
     """Make a folder (and its parents) that only its owner can enter; an existing one stays as it is."""
@@ -54,13 +56,23 @@ def read(path: Path) -> bytes:
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """Read the certificates of a PEM file; one that has none is an error."""
+    content = read(path)
     try:
-        found = load_certificates(read(path))
+        found = load_certificates(content)
     except ValueError:
         raise FileRefusedError(path, "a certificate in it is damaged", "copy or make the file again") from None
     if not found:
-        raise FileRefusedError(path, "no certificate in it", "it must be PEM: -----BEGIN CERTIFICATE-----")
+        raise FileRefusedError(path, *_in_place_of_certificates(content))
     return found
+
+
+def _in_place_of_certificates(content: bytes) -> tuple[str, str]:
+    """Say what is there instead, and what to do."""
+    if b"PRIVATE KEY-----" in content:
+        return "it has a private key and no certificate", "give the file with the certificate"
+    if content.startswith(_DER_SEQUENCE):
+        return "it is DER, not PEM", "openssl x509 -inform der -in FILE -out FILE.pem"
+    return "no certificate in it", "it must be PEM: -----BEGIN CERTIFICATE-----"
 
 
 def read_own_key(path: Path) -> PrivateKey:

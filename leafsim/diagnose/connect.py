@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -39,11 +40,16 @@ _CODES = {
         "enable it; compare the clocks of leaf and gateway; an X.509 device has to show its certificate",
     ),
 }
-_RULED_OUT = "not the form of user name, client id or token"
-_ONE_CODE = (
-    "no child of this gateway, unknown, disabled, wrong key, another hub in HostName and a wrong clock look alike"
-)
-_CLOCK = "MQTT does not tell the gateway's clock, compare it with the one here"
+_RULED_OUT = "Ruled out: a malformed user name, client id or token"
+_ONE_CODE = "Alike from here: no child of this gateway, unknown, disabled, wrong key, wrong HostName, wrong clock"
+_CLOCK = "MQTT does not tell the gateway's clock; here it is"
+
+
+class Answer(NamedTuple):
+    """Whether the gateway accepted the device, None when nobody connected; and what is to be told about it."""
+
+    accepted: bool | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,14 +87,14 @@ class Identity:
             found += judge(self.token, self.parsed, time.time()) if self.token else ()
         return found
 
-    def connect(self, target: Target, timeout: float) -> list[Finding]:
-        """Connect as the device, once; empty when the gateway accepts it, or there is nobody to connect as."""
+    def connect(self, target: Target, timeout: float) -> Answer:
+        """Connect as the device, once, if there is one."""
         if self.parsed is None:
-            return []
+            return Answer()
         if target.trust is None:
-            return [_left_out("its token shall not go to somebody who is not trusted", "give --trust FILE")]
+            return _left_out("its token shall not go to somebody who is not trusted", "give --trust FILE")
         if self.parsed.x509:
-            return [_left_out("an X.509 device needs its private key for that", "leafgate leaf connect --help")]
+            return _left_out("an X.509 device needs its private key for that", "leafgate leaf connect --help")
         called = self.parsed.gateway_host_name or target.name
         device = _Bearer(
             self.parsed.replace(gateway_host_name=called),
@@ -101,9 +107,9 @@ class Identity:
         try:
             device.connect(timeout)
         except LeafError as refused:
-            return [_of_refusal(refused, self.parsed)]
+            return Answer(False, (_of_refusal(refused, self.parsed),))
         device.disconnect()
-        return []
+        return Answer(True)
 
 
 class _Bearer(Device):
@@ -146,7 +152,7 @@ def _of_refusal(refused: LeafError, parsed: ConnectionString) -> Finding:
         case ConnackRefused(code=5):
             rule, cause, fix = _CODES[5]
             now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-            evidence = f"CONNACK 5 ({refused.name}) for {parsed.client_id}; {_RULED_OUT}; {_ONE_CODE}; {_CLOCK} ({now})"
+            evidence = f"CONNACK 5 ({refused.name}) for {parsed.client_id}. {_RULED_OUT}. {_ONE_CODE}. {_CLOCK} {now}"
             return _finding(rule, cause, evidence, fix)
         case ConnackRefused():
             rule, cause, fix = _CODES.get(refused.code, ("M5", refused.message, refused.hint or ""))
@@ -163,8 +169,9 @@ def _of_refusal(refused: LeafError, parsed: ConnectionString) -> Finding:
     return _finding("M1", "this device cannot connect", refused.message, refused.hint or "")
 
 
-def _left_out(why: str, fix: str) -> Finding:
-    return Finding(rule="M0", severity="note", cause="the device was not connected", evidence=why, fix=fix)
+def _left_out(why: str, fix: str) -> Answer:
+    note = Finding(rule="M0", severity="note", cause="the device was not connected", evidence=why, fix=fix)
+    return Answer(None, (note,))
 
 
 def _finding(rule: str, cause: str, evidence: str, fix: str) -> Finding:

@@ -5,6 +5,7 @@ Rule: what a real handshake says decides the verdict. When the rules say otherwi
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +24,13 @@ from certs.hostname import alternative_names
 from certs.outcomes import MEASURED_STACKS
 from certs.path import find
 from certs.prediction import predict, refusing
+from leafsim.address import is_address
 from leafsim.diagnose import connect, reach
 from leafsim.diagnose.report import Finding, Report, Served, StackAnswer, headline, of_problem, ordered
+from leafsim.errors import LeafError
 from leafsim.stacks import STACKS, Outcome, Target
+
+_NO_NAME = re.compile(r"[\s/:@\0]")
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def examine(
     host, port = parse_address(target)
     identity = connect.Identity.of(connection_string)
     trusted = None if trust is None else tuple(files.read_certificates(trust))
-    question = _Question(target, name or identity.gateway or host, trusted)
+    question = _Question(target, _usable(name or identity.gateway or host), trusted)
     where = reach.Where(host, port, question.name, deadline)
     try:
         served = tuple(capture(host, port, server_name=question.name, timeout=timeout))
@@ -87,9 +92,12 @@ def examine(
     answers.update({MEASURED_STACKS[one].key if one in MEASURED_STACKS else one: _live(live[one]) for one in live})
     about = _against([_finding(problem) for problem in found], live.get("python"))
     about += identity.findings(question.name, served[0])
+    report = _report(question, served, about, answers)
     if connecting and not any(one.severity == "error" and not one.rule.startswith("M") for one in about):
-        about += identity.connect(asked, _left(deadline))
-    return Examination(_report(question, served, about, answers), served, trusted)
+        answer = identity.connect(asked, _left(deadline))
+        report = _report(question, served, [*about, *answer.findings], answers)
+        report = report.model_copy(update={"accepted": answer.accepted})
+    return Examination(report, served, trusted)
 
 
 def diagnose_files(
@@ -98,9 +106,23 @@ def diagnose_files(
     """Judge a chain in a PEM file, as it would be served; `at` is the time to judge it for."""
     served = files.read_certificates(chain)
     trusted = None if trust is None else tuple(files.read_certificates(trust))
-    question = _Question(str(chain), name or "", trusted, at)
+    question = _Question(str(chain), _usable(name) if name else "", trusted, at)
     found = _problems(question, served)
     return _report(question, served, [_finding(problem) for problem in found], _predicted(found))
+
+
+def _usable(name: str) -> str:
+    """Refuse what no TLS client can ask for, as a real one does when it sets the server name (RFC 6066, section 3)."""
+    if is_address(name):
+        return name
+    try:
+        name.encode("idna")
+        if _NO_NAME.search(name):
+            raise UnicodeError
+    except UnicodeError:
+        hint = "write the bare name: no scheme, port or blank, no empty part, at most 63 letters between two dots"
+        raise LeafError(f"{name!r} is no host name", hint) from None
+    return name
 
 
 def _problems(question: _Question, served: Sequence[x509.Certificate]) -> list[Problem]:
@@ -116,7 +138,9 @@ def _left(deadline: float) -> float:
 
 
 def _live(outcome: Outcome) -> StackAnswer:
-    return StackAnswer(ok=outcome.ok, message=outcome.message, source="live", depth=outcome.depth)
+    return StackAnswer(
+        ok=outcome.ok, message=outcome.message, source="live", depth=outcome.depth, version=outcome.version
+    )
 
 
 def _predicted(found: list[Problem]) -> dict[str, StackAnswer]:

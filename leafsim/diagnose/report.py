@@ -47,6 +47,7 @@ class StackAnswer(BaseModel):
     message: str
     source: Literal["live", "measured", "predicted"]
     depth: int | None = None
+    version: str | None = Field(default=None, description="which library or program was asked, when live")
 
 
 class Served(BaseModel):
@@ -80,6 +81,7 @@ class Report(BaseModel):
     findings: list[Finding]
     stacks: dict[str, StackAnswer]
     chain: list[Served]
+    accepted: bool | None = Field(default=None, description="the device of the connection string; null: not connected")
     trusted: list[str] | None = Field(default=None, description="subjects of what leaves trust; null: not given")
 
     def as_json(self) -> dict[str, Any]:

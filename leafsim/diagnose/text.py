@@ -13,6 +13,7 @@ _VERDICTS = {
     "fail": "leaves on OpenSSL 3 do not connect",
     "unreachable": "no certificate was shown",
 }
+_THIS_DEVICE = "leaves on OpenSSL 3 connect, but not this device"
 _TITLES = {stack.key: stack.title for stack in MEASURED_STACKS.values()}
 _EVERYBODY = 20  # of 26: say who is not affected instead
 _FEW = 8
@@ -22,12 +23,16 @@ _WIDTH = 110
 def lines(report: Report) -> Iterator[str]:
     """Yield the report line by line."""
     named = f" as {report.name}" if report.name else ""
-    yield f"{report.target}{named}: {_VERDICTS[report.verdict]}"
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    alone = report.verdict == "fail" and all(finding.rule.startswith("M") for finding in errors)
+    yield f"{report.target}{named}: {_THIS_DEVICE if alone else _VERDICTS[report.verdict]}"
     for finding in report.findings:
         yield ""
         yield from _finding(finding)
     if not report.findings:
         yield "nothing is wrong with what it serves"
+    if report.accepted:
+        yield "the gateway accepts the device of the connection string"
     if report.chain:
         if report.trusted is None:
             yield "what leaves trust was not judged: give it with --trust FILE"
@@ -64,7 +69,7 @@ def _stacks(report: Report) -> Iterator[str]:
     for key, one in report.stacks.items():
         if one.source == "live":
             answer = "connects" if one.ok else f"refuses: {one.message}"
-            yield from _wrapped("  asked just now   ", f"{_TITLES.get(key, key)} {answer}")
+            yield from _wrapped("  asked just now   ", f"{key} ({one.version}) {answer}")
     others = {key: one.ok for key, one in report.stacks.items() if one.source != "live"}
     connecting = [_TITLES[key] for key, ok in others.items() if ok]
     if len(connecting) == len(others):

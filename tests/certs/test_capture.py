@@ -146,3 +146,10 @@ def test_wrong_address_is_told(text):
     with pytest.raises(CertsError) as refused:
         parse_address(text)
     assert ":8883" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["gw..x", "x" * 64, "\u00e4" * 70, "gw\0"])
+def test_name_that_cannot_be_asked_for_is_told(name):
+    """A usage error, and no exception of a codec."""
+    with listening(lambda connection: connection.recv(1)) as port, pytest.raises(CertsError, match="is no host name"):
+        capture("127.0.0.1", port, server_name=name)

@@ -5,6 +5,7 @@ import ssl
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from certs import Authority, CachedKeys, CertsError, FreshKeys, apply_defects
 from certs.outcomes import outcomes
@@ -198,7 +199,8 @@ def test_device_that_the_gateway_accepts_is_no_finding(serve, root):
     """It connects once with CleanSession 0, and leaves."""
     responder = serve()
     report = look(responder, root, connection_string=STRING)
-    assert (report.verdict, report.findings) == ("ok", [])
+    assert (report.verdict, report.findings, report.accepted) == ("ok", [], True)
+    assert "the gateway accepts the device of the connection string" in list(lines(report))
     assert responder.wait(CONNECT)[0].flags & 0x02 == 0
 
 
@@ -254,7 +256,7 @@ def test_device_that_cannot_be_connected_from_here_is_said(serve, root, string, 
     """A note, and no CONNECT."""
     responder = serve()
     report = look(responder, root if trust else None, connection_string=string)
-    assert (report.verdict, rules(report)) == ("ok", ["M0"])
+    assert (report.verdict, rules(report), report.accepted) == ("ok", ["M0"], None)
     assert seen in report.findings[0].evidence
     assert responder.packets == []
 
@@ -262,7 +264,7 @@ def test_device_that_cannot_be_connected_from_here_is_said(serve, root, string, 
 def test_connack_5_says_what_can_be_told_apart(serve, root):
     """Which reasons are ruled out, which look alike, and that MQTT does not tell the time."""
     evidence = look(serve(connack=5), root, connection_string=STRING).findings[0].evidence
-    for words in ("not the form of user name", "no child of this gateway", "does not tell the gateway's clock"):
+    for words in ("Ruled out: a malformed user name", "no child of this gateway", "not tell the gateway's clock"):
         assert words in evidence
 
 
@@ -382,20 +384,27 @@ def test_files_are_judged_for_any_time(pem, chain):
     assert {one.source for one in later.stacks.values()} == {"predicted"}
 
 
-@pytest.mark.parametrize("content", [b"no PEM at all", b"", b"\x30\x82\x01\x00 DER"])
-def test_file_without_certificates_is_an_error_of_one_line(pem, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"no PEM at all", "no certificate in it"), (b"", "no certificate in it"), (b"\x30\x82\x01\x00 DER", "it is DER")],
+)
+def test_file_without_certificates_is_an_error_of_one_line(pem, content, said):
     """It says what is in the file, or is not."""
-    with pytest.raises(CertsError) as refused:
+    with pytest.raises(CertsError, match=said) as refused:
         diagnose_files(pem(content), name=NAME)
     assert refused.value.exit_code == 2
     assert refused.value.hint
 
 
 def test_private_key_in_place_of_a_certificate_is_refused_without_showing_it(pem, chain):
-    """Not one character of it is repeated."""
-    with pytest.raises(CertsError) as refused:
-        diagnose_files(pem(chain.key_pem), name=NAME)
-    assert chain.key_pem.decode().splitlines()[1] not in str(refused.value)
+    """Not one character of it is repeated, encrypted or not."""
+    key = serialization.load_pem_private_key(chain.key_pem, None)
+    secret = serialization.BestAvailableEncryption(b"1234")
+    encrypted = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    for content in (chain.key_pem, encrypted):
+        with pytest.raises(CertsError, match="a private key and no certificate") as refused:
+            diagnose_files(pem(content), name=NAME)
+        assert content.decode().splitlines()[1] not in str(refused.value)
 
 
 def test_file_with_thousands_of_certificates_is_judged(pem, chain):
@@ -403,6 +412,24 @@ def test_file_with_thousands_of_certificates_is_judged(pem, chain):
     strangers = Authority(hostname="x.test", keys=FreshKeys()).chain().sent_pem * 2_000
     report = diagnose_files(pem(chain.sent_pem + strangers), name=NAME, trust=pem(chain.trust_pem, "trust.pem"))
     assert report.headline is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["gw..x", ".", ".gw", "gw.factory.test..", "x" * 64, "a b", "mqtts://gw", "gw:8883", "gw\0", "\u00e4" * 70]
+)
+def test_name_that_nobody_can_ask_for_is_an_error(serve, root, pem, chain, name):
+    """One line, before any connection is made; the same for a file."""
+    with pytest.raises(LeafError, match="is no host name"):
+        look(serve(), root, name=name)
+    with pytest.raises(LeafError, match="is no host name"):
+        diagnose_files(pem(chain.sent_pem, "served.pem"), name=name)
+
+
+@pytest.mark.parametrize("name", ["gw.factory.test.", "g\u00e4teway.local", "::1", "a_b", "*.factory.test"])
+def test_odd_name_is_judged(serve, root, name):
+    """Whatever a TLS client can ask for."""
+    report = look(serve(), root, name=name)
+    assert (report.verdict, report.headline.rule[0]) == ("fail", "N")
 
 
 def test_wrong_address_is_an_error(root):
@@ -420,13 +447,19 @@ def test_report_has_the_documented_shape(serve, root, chain):
     """Version 1: what programs rely on."""
     report = look(serve(apply_defects(chain, ["san-without-hostname"])), root).as_json()
     documented = ["version", "target", "name", "verdict", "headline", "findings", "stacks", "chain"]
-    assert list(report) == [*documented, "trusted"]
+    assert list(report) == [*documented, "accepted", "trusted"]
     assert list(report["headline"]) == ["rule", "cause", "fix"]
     assert {"rule", "severity", "cause", "evidence", "certificate", "fix"} <= set(report["findings"][0])
     assert {"ok", "message", "source"} <= set(report["stacks"]["python-ssl"])
     assert list(report["chain"][0]) == ["role", "subject", "issuer", "not_before", "not_after", "san"]
     assert Report.model_validate(report).as_json() == report
     assert report["headline"]["rule"] == "N2"
+
+
+def test_text_blames_the_device_alone_where_the_chain_is_sound(serve, root):
+    """Other leaves connect to that gateway."""
+    text = next(lines(look(serve(connack=5), root, connection_string=STRING)))
+    assert text.endswith("leaves on OpenSSL 3 connect, but not this device")
 
 
 def test_schema_describes_every_field():
