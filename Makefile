@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-interop check bench clean
+.PHONY: demo test test-interop matrix check bench clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -20,6 +20,9 @@ test: $(STAMP)  ## all tests that need nothing but Python
 
 test-interop: $(STAMP)  ## real third-party programs: openssl, mosquitto_pub, Azure's device SDKs for Python and Node.js
 	$(BIN)/python -m pytest -q -n 2 -m interop
+
+matrix: $(STAMP)  ## every measured chain against every TLS stack on this machine
+	$(BIN)/leafgate matrix all
 
 check: $(STAMP)  ## lint, types, architecture
 	$(BIN)/ruff check .

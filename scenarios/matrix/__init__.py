@@ -1,0 +1,1 @@
+"""`leafgate matrix`: a chain against every TLS stack at hand, beside what was measured."""
