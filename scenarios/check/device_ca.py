@@ -12,7 +12,7 @@ from certs.names import common_name, first_equal
 from certs.path import find
 from certs.rules.authority import no_authority
 from certs.x509io import extension
-from scenarios.check.model import Fact, Finding, Looked, NotApplicable, Skip, check, error, warning
+from scenarios.check.model import Fact, Finding, Looked, NotApplicable, Skip, check, error, told, warning
 from scenarios.check.subject import EDGE_CA, TRUST_BUNDLE, Subject
 
 _SHOWN = 20  # names of certificates in additional_info
@@ -63,9 +63,7 @@ def device_ca_full_chain(subject: Subject) -> Looked:
             f"{known}\nput the full chain into the file, from the device CA up to the root"
         )
         return
-    for problem in problems(certificates, trust=bundle, now=subject.now):
-        if problem.rule.startswith("C"):
-            yield Finding.of(problem)
+    yield from told(problems(certificates, trust=bundle, now=subject.now), "C")
 
 
 @check("trust-bundle-root", "trust bundle holds the root of the device CA")
@@ -75,9 +73,7 @@ def trust_bundle_root(subject: Subject) -> Looked:
     yield Fact("trust_bundle", [cn(one) for one in bundle[:_SHOWN]])
     if _only_device_ca(certificates, bundle) is not None:
         raise Skip("the device CA file does not reach a root, see device-ca-full-chain")
-    for problem in problems(certificates, trust=bundle, now=subject.now):
-        if problem.rule.startswith("T"):
-            yield Finding.of(problem)
+    yield from told(problems(certificates, trust=bundle, now=subject.now), "T")
 
 
 def _bundle(subject: Subject) -> tuple[x509.Certificate, ...] | None:

@@ -111,7 +111,7 @@ def certs_match_private_keys(subject: Subject) -> Looked:
 
 @check("certificates-quickstart", "production readiness: certificates")
 def certificates_quickstart(subject: Subject) -> Looked:
-    """Is a device CA configured? The check is 1.1's; the daemon of today makes quickstart certificates otherwise too."""
+    """Is a device CA configured? The check is 1.1's; today's daemon makes quickstart certificates otherwise too."""
     made = subject.configuration.quickstart
     yield Fact("quickstart", made)
     if made is None:

@@ -6,7 +6,7 @@ nothing to look at. Errors of certs, leafsim and gateway are findings too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ class Finding:
 
     @classmethod
     def of(cls, problem: Problem) -> Finding:
-        """Say a diagnose rule's finding; a note counts as a warning, so only pass what is worth one."""
+        """Say a diagnose rule's finding; a note counts as a warning."""
         status = Status.ERROR if problem.severity == "error" else Status.WARNING
         return cls(status, f"{problem.cause}\n{problem.fix}", (f"{problem.rule}: {problem.evidence}",))
 
@@ -134,6 +134,13 @@ def warning(message: str, *causes: str) -> Finding:
 def error(message: str, *causes: str) -> Finding:
     """A finding that fails the run."""
     return Finding(Status.ERROR, message, causes)
+
+
+def told(problems: Iterable[Problem], family: str, *, notes: bool = False) -> Iterator[Finding]:
+    """The findings of one family of diagnose rules (their first letter); notes only where they are worth a warning."""
+    for problem in problems:
+        if problem.rule.startswith(family) and (notes or problem.severity != "note"):
+            yield Finding.of(problem)
 
 
 def error_finding(wrong: CertsError | LeafError | GatewayError) -> Finding:

@@ -1,33 +1,20 @@
 """Checks of what Edge Hub serves, as a leaf sees it; the product makes none of them.
 
-Rule: the judgement is that of certs' diagnose rules. RULES says which check tells a rule's finding, so that each is
-told once; what a leaf on OpenSSL really does is edge-hub-tls-handshake.
+Rule: the judgement is that of certs' diagnose rules; each family of them is told by one check, or by the two of expiry.
+What a leaf on OpenSSL really does is edge-hub-tls-handshake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from cryptography.hazmat.primitives import hashes
 
-from certs import Problem
 from certs.findings import cn
 from certs.path import find
 from certs.rules.validity import outside
 from certs.x509io import public_key_id
 from scenarios.check.files import expiry
-from scenarios.check.model import Fact, Finding, Looked, check, error, warning
+from scenarios.check.model import Fact, Finding, Looked, check, error, told, warning
 from scenarios.check.subject import EDGE_CA, Subject
-
-#: check -> first letter of the rules, or the whole rule, that it tells
-RULES: dict[str, tuple[str, ...]] = {
-    "edge-hub-server-certificate-names": ("N",),
-    "edge-hub-chain-complete": ("C",),
-    "edge-hub-chain-authorities": ("A",),
-    "edge-hub-trust": ("T",),
-    "edge-hub-cn-loop": ("L",),
-    "edge-hub-tls-stacks": ("W",),
-}
 
 
 @check("edge-hub-tls-handshake", "leaf devices can perform TLS handshake with Edge Hub")
@@ -68,39 +55,39 @@ def chain_expiry(subject: Subject) -> Looked:
 def server_certificate_names(subject: Subject) -> Looked:
     """The name that leaves use is in the certificate, where every TLS stack looks for it."""
     yield Fact("name", subject.name)
-    yield from _told_by("edge-hub-server-certificate-names", subject.problems)
+    yield from told(subject.problems, "N")
 
 
 @check("edge-hub-chain-complete", "Edge Hub serves its whole chain, in order")
 def chain_complete(subject: Subject) -> Looked:
     """Every issuer up to what leaves trust is sent, from the server's certificate upwards, and signed what is below."""
     yield Fact("served", [cn(one) for one in subject.served])
-    yield from _told_by("edge-hub-chain-complete", subject.problems)
+    yield from told(subject.problems, "C")
 
 
-@check("edge-hub-chain-authorities", "certificates above Edge Hub's may sign it")
+@check("edge-hub-chain-authorities", "authorities and purposes in Edge Hub's chain are right")
 def chain_authorities(subject: Subject) -> Looked:
     """CA:TRUE, key usage, path lengths and extended key usage of the served chain are right."""
-    yield from _told_by("edge-hub-chain-authorities", subject.problems)
+    yield from told(subject.problems, "A")
 
 
 @check("edge-hub-trust", "leaf devices trust the root of Edge Hub's chain")
 def trust(subject: Subject) -> Looked:
-    """What leaves trust (--trust, the trust bundle, the ready file's root) is the root that the served chain reaches."""
+    """What leaves trust (--trust, trust bundle, ready file's root) is the root that the served chain reaches."""
     yield Fact("trust", [cn(one) for one in subject.trusted[:20]])
-    yield from _told_by("edge-hub-trust", subject.problems)
+    yield from told(subject.problems, "T")
 
 
 @check("edge-hub-cn-loop", "Edge Hub's chain has no CN loop")
 def cn_loop(subject: Subject) -> Looked:
     """No authority bears the server certificate's subject; a loop that no current stack minds is a warning."""
-    yield from _told_by("edge-hub-cn-loop", subject.problems, notes=True)
+    yield from told(subject.problems, "L", notes=True)
 
 
 @check("edge-hub-tls-stacks", "Edge Hub's chain suits every TLS stack")
 def tls_stacks(subject: Subject) -> Looked:
     """Strict clients and small TLS stacks refuse chains that OpenSSL takes; who they are was measured."""
-    yield from _told_by("edge-hub-tls-stacks", subject.problems)
+    yield from told(subject.problems, "W")
 
 
 @check("edge-hub-serves-device-ca", "Edge Hub serves the configured device CA")
@@ -140,10 +127,3 @@ def host_local_time(subject: Subject) -> Looked:
             f"the host's time is {subject.now:%Y-%m-%d %H:%M:%S UTC}, after every certificate of the chain has ended\n"
             "compare the clock with real time before renewing all of them"
         )
-
-
-def _told_by(identity: str, problems: Iterable[Problem], *, notes: bool = False) -> Looked:
-    """The findings of the rules that this check tells; notes only where they are worth a warning."""
-    for problem in problems:
-        if problem.rule.startswith(RULES[identity]) and (notes or problem.severity != "note"):
-            yield Finding.of(problem)

@@ -16,7 +16,7 @@ from typing import Any
 
 from certs import layout
 from certs.capture import parse_address
-from certs.files import read
+from certs.files import read, read_certificates
 from gateway import Settings
 from gateway.store.folder import StateFolder
 from gateway.upstream import Registry
@@ -51,6 +51,8 @@ def find(inputs: Inputs) -> Subject:
         raise ScenariosError(
             "there is nothing to check", "give --iotedge-config FILE, HOST:PORT, --ready-file FILE or --state DIR"
         )
+    if inputs.trust is not None:
+        read_certificates(inputs.trust)  # the user's own mistake, so none of the gateway's
     configured = None if inputs.config is None else configured_in(inputs.config, inputs.root)
     facts = None if inputs.ready_file is None else _ready(inputs.ready_file)
     state = inputs.state or (None if facts is None else Path(facts["state"]))
@@ -60,7 +62,7 @@ def find(inputs: Inputs) -> Subject:
         name=_name(inputs, configured, facts),
         trust=inputs.trust or _trust(configured, facts, inputs.state),
         hub=_hub(inputs.hub, configured),
-        leaves=_leaves(state),
+        leaves=registered(state),
         timeout=inputs.timeout,
     )
 
@@ -138,7 +140,8 @@ def _hub(given: str | None, configured: Configured | None) -> dict[str, Address 
     return {one: (upstream, PORTS[one]) for one in PORTS}
 
 
-def _leaves(state: Path | None) -> tuple[LeafDevice, ...] | str:
+def registered(state: Path | None) -> tuple[LeafDevice, ...] | str:
+    """The leaves of the registry in a state folder, which is only read; a text says why there is none."""
     path = None if state is None else StateFolder(state, None, Settings(), logging.getLogger(__name__)).registry
     if path is None or not path.exists():
         return _NO_REGISTRY
