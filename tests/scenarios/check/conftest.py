@@ -85,9 +85,10 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A running gateway with a healthy chain."""
+    """A running gateway with a healthy chain and a leaf."""
     folder = tmp_path_factory.mktemp("gateway")
     with GatewayHandle(folder, chain=authority().chain()) as gateway:
+        gateway.leaf("press-7")
         yield Served(gateway, folder)
 
 
