@@ -46,6 +46,7 @@ class Template:
     not_after: datetime
     serial: int
     extensions: tuple[tuple[x509.ExtensionType, bool], ...]
+    sha1: bool = False  # how it is signed; SHA-256 otherwise
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Template:
@@ -102,6 +103,7 @@ class Level:
             extensions=template.extensions,
             issuer=signer.name if signer else template.subject,
             issuer_key=signer.key if signer else key,
+            sha1=template.sha1,
         )
         return cls(role, template, certificate, key, signer)
 

@@ -237,20 +237,56 @@ def transfer(
 
 
 @app.command()
-def defects() -> None:
+def defects(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
     """List the defects that a chain can be given (`leafgate up --defect NAME`), and what OpenSSL 3 answers.
 
     Example: leafgate certs defects
     """
+    from itertools import groupby
+
     from certs import DEFECTS
 
+    if as_json:
+        fields = ("name", "theme", "summary", "verify_code")
+        return _json([{field: getattr(defect, field) for field in fields} for defect in DEFECTS.values()])
     width = max(map(len, DEFECTS))
-    for defect in DEFECTS.values():
-        answer = "accepted" if defect.verify_code is None else f"refused, {defect.verify_code}"
-        typer.echo(f"{defect.name:<{width}}  {answer:<11}  {defect.summary}")
+    for theme, found in groupby(DEFECTS.values(), key=lambda defect: defect.theme):
+        typer.echo(f"\n{theme}")
+        for defect in found:
+            answer = "accepted" if defect.verify_code is None else f"refused, {defect.verify_code}"
+            typer.echo(f"  {defect.name:<{width}}  {answer:<11}  {defect.summary}")
+    return None
+
+
+@app.command()
+def measured(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with what every TLS stack answered.")] = False,
+) -> None:
+    """List the chains that were served to 26 TLS stacks, and how many refused each.
+
+    Example: leafgate certs measured
+    """
+    from certs.outcomes import outcomes
+    from certs.recipes import RECIPES
+
+    if as_json:
+        return _json({name: {**row.as_json(), "defects": RECIPES[name].defects} for name, row in outcomes().items()})
+    width = max(map(len, RECIPES))
+    for name, row in outcomes().items():
+        count = f"{len(row.refused)}/{len(row.refused) + len(row.connected)}" if not row.server_refuses else "-"
+        typer.echo(f"{name:<{width}}  {count:>5}  {row.summary}")
+    return None
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _working(folder: Path) -> WorkingFolder:

@@ -22,7 +22,11 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding. `certificate` is the place among the sent ones, None when it is none of them."""
+    """One finding. `certificate` is the place among the sent ones, None when it is none of them.
+
+    `like` names the measured chain (`certs.outcomes`) that fails for the same reason, `only` those of its stacks that
+    count, where other reasons of that chain made more of them refuse.
+    """
 
     rule: str
     severity: Severity
@@ -30,6 +34,8 @@ class Problem:
     evidence: str
     fix: str
     certificate: int | None = None
+    like: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def matches(certificate: x509.Certificate, name: str) -> bool:
     dns, addresses = alternative_names(certificate)
     if is_ip(name):
         return ipaddress.ip_address(name) in addresses
+    name = to_ascii(name)
     patterns = dns or [common_name(certificate.subject)]  # the common name counts only without a dNSName
     return any(_fits(pattern.lower(), name.lower()) for pattern in patterns)
 
@@ -47,6 +48,14 @@ def alternative_names(
         if isinstance(one, ipaddress.IPv4Address | ipaddress.IPv6Address)
     ]
     return san.get_values_for_type(x509.DNSName), addresses
+
+
+def to_ascii(name: str) -> str:
+    """Return the form of a name that goes on the wire (A-labels, RFC 5890); what has none stays as it is."""
+    try:
+        return name.encode("idna").decode().lower()
+    except UnicodeError:
+        return name.lower()
 
 
 def check_hostname(chain: Chain, hostname: str) -> NameNote | None:

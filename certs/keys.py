@@ -29,8 +29,8 @@ _CURVES: dict[str, tuple[ec.EllipticCurve, int]] = {
     ),
     "secp256k1": (ec.SECP256K1(), 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141),
 }
-_BITS = {"rsa2048": 2048, "rsa4096": 4096}
-#: what `--key` may say; `secp256k1` is only what ca-certs.ps1 makes of `ecc`
+_BITS = {"rsa1024": 1024, "rsa2048": 2048, "rsa4096": 4096}
+#: what `--key` may say; `secp256k1` is only what ca-certs.ps1 makes of `ecc`, `rsa1024` only a defect
 KINDS = ("ec", "ec384", "rsa2048", "rsa4096")
 _LEAF_SLOTS = 16  # identity certificates share this many cached keys, so that a cache cannot grow without end
 

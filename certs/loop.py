@@ -58,6 +58,13 @@ _CASES: dict[str, tuple[tuple[str, ...], int | None, str, str]] = {
         "so the server certificate looks self-signed",
         "give the device CA another common name (the scripts append .ca)",
     ),
+    "L5": (
+        _OPENSSL,
+        18,
+        "the device CA, which has no subject key identifier, signed a server certificate with its own subject, which "
+        "therefore has no authority key identifier and looks self-signed",
+        "give the device CA another common name (the scripts append .ca), or a subject key identifier",
+    ),
     "L6": (
         _DOTNET_21,
         None,
@@ -111,7 +118,9 @@ def _case(server: x509.Certificate, workload_ca: x509.Certificate | None, device
     if server.subject == device_ca.subject:
         if workload_ca:
             return _below_workload_ca(server)
-        return "L6" if _has_authority(server) else "L4"
+        if _has_authority(server):
+            return "L6"
+        return "L5" if _has_key_id(server) and not _has_key_id(device_ca) else "L4"
     return "name" if first_equal(common_name(device_ca.subject), [common_name(server.subject)]) else None
 
 
@@ -119,6 +128,10 @@ def _below_workload_ca(server: x509.Certificate) -> str:
     if _has_authority(server):
         return "L3"
     return "L1" if extension(server, x509.KeyUsage) is None else "L2"
+
+
+def _has_key_id(certificate: x509.Certificate) -> bool:
+    return extension(certificate, x509.SubjectKeyIdentifier) is not None
 
 
 def _has_authority(certificate: x509.Certificate) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -55,6 +55,20 @@ class Outcome:
         if key in self.connected:
             return True
         return False if key in self.refused else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row for a JSON report."""
+        return {
+            "summary": self.summary,
+            "group": self.group,
+            "asked": self.asked,
+            "hostname": self.hostname,
+            "served": self.served,
+            "trusted": self.trusted,
+            "server": dict(self.server),
+            "refused": {stack: asdict(said) for stack, said in self.refused.items()},
+            "connected": sorted(self.connected),
+        }
 
 
 _STACKS = (

@@ -34,6 +34,19 @@ def another(chain: Chain, old: Level, purpose: str, issuer: Level | None = None)
     return again(old, key=key, serial=chain.workshop.serial(purpose), issuer=issuer)
 
 
+def renamed(chain: Chain, old: Level, subject: x509.Name) -> Chain:
+    """Give a level another subject, with its key, and sign everything below it again so that it is named as issuer."""
+    issuer = again(
+        replace(old, template=replace(old.template, subject=subject)), key=old.key, serial=old.template.serial
+    )
+    position = chain.levels.index(old)
+    chain = chain.swap(old, issuer)
+    for below in reversed(chain.levels[:position]):
+        signed = again(below, key=below.key, serial=below.template.serial, issuer=issuer)
+        chain, issuer = chain.swap(below, signed), signed
+    return chain
+
+
 def same_named_root(chain: Chain) -> x509.Certificate:
     """Return a root with the name of this chain's root and another key: the scripts were run twice."""
     return another(chain, chain.root, "stale-root").certificate

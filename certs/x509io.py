@@ -1,8 +1,8 @@
 """Reading and signing X.509 beyond what cryptography's builder allows.
 
 Rule: whoever reads a certificate in this project does it here. Edge Hub's server certificates of 1.2 and later have
-serial number 0, for which cryptography warns on every reading; that warning is about the product, not about the
-user, and is silenced for that one message only.
+serial number 0, and some names are longer than RFC 5280 allows; cryptography warns of both. Those warnings are about
+the product, not about the user, and are silenced for these two messages only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -29,21 +29,24 @@ PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 ExtensionValue = TypeVar("ExtensionValue", bound=x509.ExtensionType)
 
 _HASH = hashes.SHA256()
+_LONGEST_NAME = 64  # ub-common-name and others, RFC 5280 appendix A
 _ONE_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _quiet_lock = threading.Lock()  # catch_warnings swaps a list of the whole process
 
 
 @contextmanager
-def _zero_serial_allowed() -> Iterator[None]:
+def _anything_allowed() -> Iterator[None]:
     with _quiet_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Parsed a serial number which wasn't positive")
+        warnings.filterwarnings("ignore", message="Attribute's length must be")
         yield
 
 
 def load_certificate(data: bytes) -> x509.Certificate:
     """Read one certificate, PEM or DER; ValueError when it is none."""
-    with _zero_serial_allowed():
-        return x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+    with _anything_allowed():
+        found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+        return _names_read(found)
 
 
 def load_certificates(pem: bytes) -> list[x509.Certificate]:
@@ -53,8 +56,15 @@ def load_certificates(pem: bytes) -> list[x509.Certificate]:
 
 def serial_of(certificate: x509.Certificate) -> int:
     """Return the serial number, 0 included."""
-    with _zero_serial_allowed():
+    with _anything_allowed():
         return certificate.serial_number
+
+
+def _names_read(certificate: x509.Certificate) -> x509.Certificate:
+    """Let cryptography read both names now, and keep them: it complains only the first time."""
+    with suppress(ValueError):
+        _ = certificate.subject, certificate.issuer
+    return certificate
 
 
 def to_pem(certificates: Sequence[x509.Certificate]) -> bytes:
@@ -94,11 +104,29 @@ def key_id(key: PrivateKey) -> bytes:
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether `issuer` is named as issuer and its key made the signature."""
+    if certificate.issuer != issuer.subject:
+        return False
+    signed, signature = certificate.tbs_certificate_bytes, certificate.signature
     try:
-        certificate.verify_directly_issued_by(issuer)
+        key, digest = issuer.public_key(), certificate.signature_hash_algorithm
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(digest, hashes.SHA1):  # which the next line does not take
+            key.verify(signature, signed, padding.PKCS1v15(), digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(digest, hashes.SHA1):
+            key.verify(signature, signed, ec.ECDSA(digest))
+        else:
+            certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def signature_digest(certificate: x509.Certificate) -> str | None:
+    """Return the name of the hash that was signed, None when it is unknown or there is none."""
+    try:
+        found = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    return found.name if found else None
 
 
 def sign(
@@ -111,6 +139,7 @@ def sign(
     extensions: Extensions,
     issuer: x509.Name,
     issuer_key: PrivateKey,
+    sha1: bool = False,
 ) -> x509.Certificate:
     """Sign a certificate. ECDSA signatures are deterministic (RFC 6979): the same content gives the same bytes."""
     builder = x509.CertificateBuilder(
@@ -124,26 +153,56 @@ def sign(
     )
     deterministic = True if isinstance(issuer_key, ec.EllipticCurvePrivateKey) else None
     certificate = builder.sign(issuer_key, _HASH, ecdsa_deterministic=deterministic)
-    return certificate if serial else _with_serial_zero(certificate, issuer_key)
+    if any(len(attribute.value) > _LONGEST_NAME for attribute in (*subject, *issuer)):
+        with _anything_allowed():
+            _names_read(certificate)
+    return certificate if serial and not sha1 else _signed_again(certificate, issuer_key, serial, sha1)
 
 
-def _with_serial_zero(certificate: x509.Certificate, issuer_key: PrivateKey) -> x509.Certificate:
-    """Sign again with serial 0, which the builder refuses: in the DER, INTEGER 1 becomes INTEGER 0, same length.
+#: AlgorithmIdentifiers (RFC 3279, 2.2.1 and 2.2.3; RFC 5758, 3.2)
+_ALGORITHMS = {
+    ("rsa", True): bytes.fromhex("300d06092a864886f70d0101050500"),
+    ("rsa", False): bytes.fromhex("300d06092a864886f70d01010b0500"),
+    ("ec", True): bytes.fromhex("300906072a8648ce3d0401"),
+    ("ec", False): bytes.fromhex("300a06082a8648ce3d040302"),
+}
 
-    The TBSCertificate starts with its header, [0] EXPLICIT version 2 (a0 03 02 01 02), then the serial number
-    (RFC 5280, 4.1), so the first match is the right one.
+
+def _signed_again(certificate: x509.Certificate, issuer_key: PrivateKey, serial: int, sha1: bool) -> x509.Certificate:
+    """Sign again with what the builder refuses: serial number 0, or SHA-1.
+
+    A TBSCertificate begins with [0] version, serial number and signature algorithm (RFC 5280, 4.1).
     """
-    old = certificate.tbs_certificate_bytes
-    version = b"\xa0\x03\x02\x01\x02"
-    tbs = old.replace(version + b"\x02\x01\x01", version + b"\x02\x01\x00", 1)
-    whole = certificate.public_bytes(DER)
-    algorithm_start = whole.index(old) + len(old)
-    algorithm = whole[algorithm_start : algorithm_start + 2 + whole[algorithm_start + 1]]
+    kind = "ec" if isinstance(issuer_key, ec.EllipticCurvePrivateKey) else "rsa"
+    algorithm = _ALGORITHMS[kind, sha1]
+    version, old_serial, _, *rest = _parts(certificate.tbs_certificate_bytes)
+    new_serial = old_serial if serial else b"\x02\x01\x00"
+    tbs = _tlv(0x30, b"".join((version, new_serial, algorithm, *rest)))
+    digest = hashes.SHA1() if sha1 else _HASH  # noqa: S303 - a broken signature is what is asked for
     if isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        signature = issuer_key.sign(tbs, ec.ECDSA(_HASH, deterministic_signing=True))
+        signature = issuer_key.sign(tbs, ec.ECDSA(digest, deterministic_signing=True))
     else:
-        signature = issuer_key.sign(tbs, padding.PKCS1v15(), _HASH)
+        signature = issuer_key.sign(tbs, padding.PKCS1v15(), digest)
     return load_certificate(_tlv(0x30, tbs + algorithm + _tlv(0x03, b"\x00" + signature)))
+
+
+def _parts(sequence: bytes) -> list[bytes]:
+    """Split a DER SEQUENCE into its elements, each with tag and length."""
+    position, found = _header(sequence, 0)[0], []
+    while position < len(sequence):
+        start, size = _header(sequence, position)
+        found.append(sequence[position : start + size])
+        position = start + size
+    return found
+
+
+def _header(data: bytes, position: int) -> tuple[int, int]:
+    """Return where an element's content begins and how long it is."""
+    first = data[position + 1]
+    if first < 0x80:
+        return position + 2, first
+    start = position + 2 + (first & 0x7F)
+    return start, int.from_bytes(data[position + 2 : start], "big")
 
 
 def _tlv(tag: int, content: bytes) -> bytes:

@@ -50,6 +50,9 @@ class Settings(BaseModel):
     fault_injection: bool = Field(
         default=False, description="obey telemetry with AzIoTHub_FaultOperation... properties, as IoT Hub does"
     )
+    track_device_state: bool = Field(
+        default=True, description="drop what IoT Hub refuses of a device, instead of trying for ever (TrackDeviceState)"
+    )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -28,11 +28,15 @@ from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
+from gateway.hub.edgehub_twin import EdgeHubTwin
+from gateway.hub.forwarder import Forwarder
 from gateway.hub.gatekeeper import Gatekeeper
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
+from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.hub.service_identity import Authentication
+from gateway.store import Store
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Inbox, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
@@ -90,7 +94,8 @@ class Gateway:
         self.log = log or _logger()
         self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock)
+        link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
         self._wanted_port = mqtt_port
         self._port: int | None = None
         self._wanted_https_port = https_port
@@ -120,15 +125,13 @@ class Gateway:
         self._folder.prepare(self.chain.trust_pem)
         store = self._folder.open_store()
         self._exit.callback(store.close)
-        link = Link(store, self.upstream.inbox, self.log)
-        self._exit.callback(link.settle)
-        link.catch_up()
         sessions = Sessions(store, self._plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
         edge = EdgeHub(self.upstream, self.clock, self.settings, self.log)
         self.upstream.attach(edge)
         self._exit.callback(self.upstream.attach, None)
+        forwarder = self._forwarder(store, edge)
         scope_store = self._folder.open_scope()
         self._exit.callback(scope_store.close)
         gatekeeper = Gatekeeper(
@@ -148,7 +151,7 @@ class Gateway:
             tls=tls,
             admission=Admission(gatekeeper.authenticator),
             sessions=sessions,
-            intake=Intake(store, link.forward, self.clock.now, self.log),
+            intake=Intake(store, forwarder.targets, forwarder.stored, self.clock.now, self.log),
             edge=edge,
             ticks=(gatekeeper.tick, edge.tick, self.upstream.tick),
             report=report,
@@ -161,6 +164,24 @@ class Gateway:
         await self._listen_https(server)
         self._attach_faults(server)
         self._server, self._edge, self._gatekeeper = server, edge, gatekeeper
+
+    def _forwarder(self, store: Store, edge: EdgeHub) -> Forwarder:
+        """Send what waits in the store, and whatever comes, where the twin of $edgeHub says."""
+        forwarder = Forwarder(
+            store,
+            default_config(),
+            to_cloud=self.upstream.link.send,
+            to_input=edge.send_to_input,
+            edge_device_id=self.edge_device_id,
+            now=self.clock.now,
+            log=self.log,
+        )
+        self._exit.callback(forwarder.settle)
+        twin = EdgeHubTwin(self.upstream, self.edge_device_id, forwarder.configure, self.clock.now, self.log)
+        edge.route_through(forwarder, twin)
+        twin.read()
+        forwarder.start()
+        return forwarder
 
     async def _listen_https(self, server: Server) -> None:
         wanted, self._https_port = self._https_port or self._wanted_https_port, None

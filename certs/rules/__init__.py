@@ -13,7 +13,12 @@ RULES = (
     authority.may_sign,
     authority.depth,
     authority.purpose,
+    authority.constraints,
+    authority.server_is_ca,
     validity.time,
+    validity.policy,
+    validity.serials,
+    validity.length,
     validity.strictness,
 )
 

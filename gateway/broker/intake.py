@@ -14,6 +14,7 @@ from typing import Protocol
 
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
+from gateway.hub.routing.router import Target
 from gateway.hub.topics import Telemetry
 from gateway.store import Store
 
@@ -39,16 +40,19 @@ class Intake:
     def __init__(
         self,
         store: Store,
-        forward: Callable[[Sequence[Message]], None],
+        route: Callable[[Telemetry, bytes], Sequence[Target]],
+        forward: Callable[[Target, Sequence[Message]], None],
         now: Callable[[], float],
         log: logging.Logger,
     ) -> None:
         self._store = store
+        self._route = route
         self._forward = forward
         self._now = now
         self._log = log
         self._next = store.next_sequence()
-        self._messages: list[Message] = []
+        self._last = self._next  # the number after the last one given
+        self._batches: dict[str, tuple[Target, list[Message]]] = {}  # by queue
         self._acknowledge: list[_Acknowledgement] = []
         self._scheduled = False
         self._loop = asyncio.get_running_loop()
@@ -69,21 +73,30 @@ class Intake:
             self._loop.call_soon(self.commit)
         if telemetry is not None:
             device, module, properties, system = telemetry
-            sequence = self._next + len(self._messages)
-            self._messages.append(Message(sequence, device, module, self._moment, properties, system, body))
+            for target in self._route(telemetry, body):
+                message = Message(
+                    self._last, device, module, self._moment, properties, system, body, target.time_to_live
+                )
+                self._last += 1
+                batch = self._batches.get(target.queue)
+                if batch is None:
+                    self._batches[target.queue] = (target, [message])
+                else:
+                    batch[1].append(message)
         self._acknowledge.append((sender, packet_id, then))
 
     def commit(self) -> None:
         """Store, acknowledge and forward what has been gathered."""
-        messages, acknowledge = self._messages, self._acknowledge
-        self._messages, self._acknowledge, self._scheduled = [], [], False
-        if messages:
+        batches, acknowledge = self._batches, self._acknowledge
+        self._batches, self._acknowledge, self._scheduled = {}, [], False
+        if batches:
             try:
-                self._store.write(messages)
+                self._write(batches)
             except StoreError as error:
+                self._last = self._next
                 self._refuse(acknowledge, error)
                 return
-            self._next += len(messages)
+            self._next = self._last
         senders: dict[Sender, None] = {}
         for sender, packet_id, then in acknowledge:
             if packet_id is not None:
@@ -94,8 +107,15 @@ class Intake:
                 then()
         for sender in senders:
             sender.flush()
-        if messages:
-            self._forward(messages)
+        for target, messages in batches.values():
+            self._forward(target, messages)
+
+    def _write(self, batches: dict[str, tuple[Target, list[Message]]]) -> None:
+        if len(batches) == 1:
+            ((queue, (_, messages)),) = batches.items()
+            self._store.write(messages, queue)
+        else:
+            self._store.write_all({queue: messages for queue, (_, messages) in batches.items()})
 
     def _refuse(self, acknowledge: list[_Acknowledgement], error: StoreError) -> None:
         self._log.error("%s", error.message)

@@ -1,4 +1,4 @@
-"""The Edge Hub proper: what happens between connected clients and the cloud, except for telemetry.
+"""The Edge Hub proper: what happens between connected clients and the cloud.
 
 Rule: this is the only door to the hub's parts; connections and the cloud both come through it.
 """
@@ -14,6 +14,8 @@ from gateway.config import Settings
 from gateway.hub.clients import Client, Clients, Done
 from gateway.hub.cloud import Cloud
 from gateway.hub.commands import CommandReceiver
+from gateway.hub.edgehub_twin import EdgeHubTwin
+from gateway.hub.forwarder import Forwarder
 from gateway.hub.inputs import InputSender
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import Answer, MethodCall, MethodHandler
@@ -32,6 +34,12 @@ class EdgeHub:
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
         self._inputs = InputSender(self.clients, clock, settings.message_ack_timeout, log)
+        self._forwarder: Forwarder | None = None
+        self._twin: EdgeHubTwin | None = None
+
+    def route_through(self, forwarder: Forwarder, twin: EdgeHubTwin) -> None:
+        """Take telemetry too: through `forwarder`, as the hub's own twin has it."""
+        self._forwarder, self._twin = forwarder, twin
 
     # -- what connections tell ----------------------------------------------------------------------------------------
 
@@ -40,6 +48,9 @@ class EdgeHub:
         if self.clients.bind(client):
             self._methods.subscribed(client)
             self._commands.receive(client)
+            self._inputs_ready(client)
+        if self._twin is not None:
+            self._twin.connected(client.id)
 
     def displaced(self, client: Client) -> None:
         """The hub closes a client's connection itself."""
@@ -52,6 +63,8 @@ class EdgeHub:
         client.gone()
         self._inputs.gone(client)
         self._commands.gone(client)
+        if self._twin is not None and self.clients.get(client.id) is None:
+            self._twin.disconnected(client.id)
 
     def subscribed(self, client: Client, topic_filter: str) -> None:
         """A client has subscribed."""
@@ -65,6 +78,12 @@ class EdgeHub:
             self._methods.subscribed(client)
         elif feature is Feature.C2D:
             self._commands.receive(client)
+        elif feature is Feature.INPUTS:
+            self._inputs_ready(client)
+
+    def _inputs_ready(self, client: Client) -> None:
+        if self._forwarder is not None and client.module_id is not None and Feature.INPUTS in client.features:
+            self._forwarder.module_is_back(client.module_id)
 
     def unsubscribed(self, client: Client, topic_filter: str) -> None:
         """A client has taken a subscription back."""
@@ -100,7 +119,9 @@ class EdgeHub:
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
     def desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
-        """Desired properties have changed; see TwinManager."""
+        """Desired properties have changed; see TwinManager, and EdgeHubTwin for the hub's own."""
+        if self._twin is not None and client_id == self._twin.client_id:
+            self._twin.read()
         self._twins.desired_changed(client_id, patch, version)
 
     def command_available(self, device_id: str) -> None:
@@ -120,6 +141,10 @@ class EdgeHub:
         self._twins.online()
         for client in self.clients:
             self._commands.receive(client)
+        if self._twin is not None:
+            self._twin.online()
+        if self._forwarder is not None:
+            self._forwarder.cloud_is_back()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -128,6 +153,10 @@ class EdgeHub:
         self._twins.tick()
         self._methods.tick()
         self._inputs.tick()
+        if self._twin is not None:
+            self._twin.tick()
+        if self._forwarder is not None:
+            self._forwarder.tick()
 
     def settle(self) -> None:
         """The gateway stops: what has not gone up goes now."""

@@ -10,7 +10,8 @@ class Message(NamedTuple):
     """One message as stored: `enqueued` in milliseconds since 1970 UTC, both property sets as JSON objects in text.
 
     `sequence` is the number under which the store knows it; numbers grow in the order of acknowledgement and are never
-    used twice. A tuple, because the data plane makes one per PUBLISH and hands it to SQLite as it is.
+    used twice. `time_to_live` is the route's, in seconds, 0 for the hub's own. A tuple, because the data plane makes
+    one per PUBLISH and hands it to SQLite as it is.
     """
 
     sequence: int
@@ -20,6 +21,7 @@ class Message(NamedTuple):
     properties: str
     system_properties: str
     body: bytes
+    time_to_live: int = 0
 
 
 class InputMessage(NamedTuple):

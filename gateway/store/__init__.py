@@ -1,6 +1,7 @@
-"""Where messages wait between PUBACK and upstream, and where the sessions of absent clients are kept.
+"""Where messages wait between PUBACK and where they go, and where the sessions of absent clients are kept.
 
-Rule: a message is acknowledged only after `write` has returned for it, and forgotten only after it is upstream.
+Rules: a message is acknowledged only after `write` has returned for it, and forgotten only after it has arrived. A
+queue is what waits for one endpoint with one priority; its order is that of its numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from typing import Protocol
 
 from gateway.hub.messages import Message
 
+#: the queue of a gateway without routes of its own: to the cloud, with the lowest priority
+UPSTREAM = "2000000000 $upstream"
+
 
 class Store(Protocol):
     """A store of messages and sessions; all calls come from the gateway's event loop."""
@@ -17,14 +21,23 @@ class Store(Protocol):
     def next_sequence(self) -> int:
         """The lowest number that no message has had; whoever writes counts on from here."""
 
-    def write(self, messages: Sequence[Message]) -> None:
+    def write(self, messages: Sequence[Message], queue: str = UPSTREAM) -> None:
         """Store the messages, which are in the order of their numbers, together. Raises StoreError and keeps none."""
 
-    def read(self, after: int, limit: int) -> list[Message]:
-        """Up to `limit` messages with a sequence number above `after`, in order. Raises StoreError."""
+    def write_all(self, batches: Mapping[str, Sequence[Message]]) -> None:
+        """Store messages in several queues together. Raises StoreError and keeps none."""
 
-    def forget(self, through: int) -> None:
-        """Drop every message with a sequence number up to and including `through`. Raises StoreError and drops none."""
+    def read(self, after: int, limit: int, queue: str = UPSTREAM) -> list[Message]:
+        """Up to `limit` messages of a queue with a sequence number above `after`, in order. Raises StoreError."""
+
+    def forget(self, through: int, queue: str = UPSTREAM) -> None:
+        """Drop a queue's messages with numbers up to and including `through`. Raises StoreError and drops none."""
+
+    def queues(self) -> dict[str, int]:
+        """Every queue there has been, with the number through which it is forgotten. Raises StoreError."""
+
+    def count(self, queue: str) -> int:
+        """How many messages wait in a queue. Raises StoreError."""
 
     def save_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """Keep a session's topic filters with the QoS granted. Raises StoreError."""

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from itertools import dropwhile, islice
 
 from gateway.hub.messages import Message
+from gateway.store import UPSTREAM
 
 
 class MemoryStore:
-    """Store in a queue."""
+    """Store in queues."""
 
     def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
+        self._queues: dict[str, deque[Message]] = {UPSTREAM: deque()}
+        self._through: dict[str, int] = {}
         self._next = 1
         self._sessions: dict[str, dict[str, int]] = {}
 
@@ -21,19 +23,36 @@ class MemoryStore:
         """A new store starts at 1; see Store."""
         return self._next
 
-    def write(self, messages: Sequence[Message]) -> None:
+    def write(self, messages: Sequence[Message], queue: str = UPSTREAM) -> None:
         """Append; see Store."""
-        self._messages.extend(messages)
+        self._queues.setdefault(queue, deque()).extend(messages)
         self._next = messages[-1].sequence + 1
 
-    def read(self, after: int, limit: int) -> list[Message]:
-        """Read; see Store."""
-        return list(islice(dropwhile(lambda message: message.sequence <= after, self._messages), limit))
+    def write_all(self, batches: Mapping[str, Sequence[Message]]) -> None:
+        """Append to each; see Store."""
+        for queue, messages in batches.items():
+            self._queues.setdefault(queue, deque()).extend(messages)
+            self._next = max(self._next, messages[-1].sequence + 1)
 
-    def forget(self, through: int) -> None:
+    def read(self, after: int, limit: int, queue: str = UPSTREAM) -> list[Message]:
+        """Read; see Store."""
+        waiting = self._queues.get(queue, ())
+        return list(islice(dropwhile(lambda message: message.sequence <= after, waiting), limit))
+
+    def forget(self, through: int, queue: str = UPSTREAM) -> None:
         """Drop from the front; see Store."""
-        while self._messages and self._messages[0].sequence <= through:
-            self._messages.popleft()
+        waiting = self._queues.get(queue)
+        while waiting and waiting[0].sequence <= through:
+            waiting.popleft()
+        self._through[queue] = through
+
+    def queues(self) -> dict[str, int]:
+        """The names; see Store."""
+        return {queue: self._through.get(queue, 0) for queue in self._queues}
+
+    def count(self, queue: str) -> int:
+        """The length; see Store."""
+        return len(self._queues.get(queue, ()))
 
     def save_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """Keep a copy; see Store."""

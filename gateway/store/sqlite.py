@@ -1,4 +1,4 @@
-"""A store in one SQLite file: write-ahead log, one row per batch.
+"""A store in one SQLite file: write-ahead log, one table per queue, one row per batch.
 
 Rule: SQLite is only ever touched here. A batch is whatever arrived in one turn of the event loop, so load itself makes
 the batches; there is no timer and no writer thread. A row holds its whole batch in MessagePack, which costs a third of
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,17 +22,24 @@ import msgpack
 
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
+from gateway.store import UPSTREAM
 
-_SCHEMA_VERSION = 2  # 1 had no sessions
+_SCHEMA_VERSION = 3  # 1 had no sessions, 2 had one queue
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS batch (last INTEGER PRIMARY KEY, messages BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS session (client_id TEXT PRIMARY KEY, subscriptions BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS forgotten (through INTEGER NOT NULL);
-INSERT INTO forgotten SELECT 0 WHERE NOT EXISTS (SELECT * FROM forgotten);
+CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, through INTEGER NOT NULL);
 """
-_INSERT = "INSERT INTO batch VALUES (?, ?)"
-_READ = "SELECT messages FROM batch WHERE last > ? ORDER BY last"
-_HIGHEST = "SELECT max(through, coalesce((SELECT max(last) FROM batch), 0)) FROM forgotten"
+_NEW_QUEUE = "CREATE TABLE batch_{} (last INTEGER PRIMARY KEY, messages BLOB NOT NULL)"
+_INSERT = "INSERT INTO batch_{} VALUES (?, ?)"
+_READ = "SELECT messages FROM batch_{} WHERE last > ? ORDER BY last"
+_HIGHEST = "SELECT coalesce(max(last), 0) FROM batch_{}"
+_ONE_QUEUE = """
+BEGIN;
+INSERT INTO queue SELECT 1, '%s', through FROM forgotten;
+ALTER TABLE batch RENAME TO batch_1;
+DROP TABLE forgotten;
+COMMIT;
+"""  # from schema 2 to 3
 _LARGEST_BATCH = 500  # messages; of the largest size they are 125 MiB, an eighth of what a row can hold
 _CHECKPOINT_SECONDS = 0.5
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log
@@ -72,40 +80,83 @@ class SqliteStore:
         ):
             self._database.execute(f"PRAGMA {pragma}").fetchall()
         self._database.executescript(_SCHEMA)
+        if version in (1, 2):
+            self._database.executescript(_ONE_QUEUE % UPSTREAM)
         self._database.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+        self._ids = dict(self._database.execute("SELECT name, id FROM queue").fetchall())
+        self._open(UPSTREAM)
 
     def next_sequence(self) -> int:
         """Read from the file; see Store."""
         # A number is never used twice, also when everything before it has been forgotten.
-        return int(self._database.execute(_HIGHEST).fetchone()[0]) + 1
+        highest = self._database.execute("SELECT max(through) FROM queue").fetchone()[0]
+        for queue in self._ids.values():
+            highest = max(highest, self._database.execute(_HIGHEST.format(queue)).fetchone()[0])
+        return int(highest) + 1
 
-    def write(self, messages: Sequence[Message]) -> None:
+    def write(self, messages: Sequence[Message], queue: str = UPSTREAM) -> None:
         """One transaction; see Store."""
-        if len(messages) <= _LARGEST_BATCH:  # one statement is a transaction by itself
+        if len(messages) <= _LARGEST_BATCH and queue in self._ids:  # one statement is a transaction by itself
             try:
-                self._database.execute(_INSERT, _row(messages))
+                self._database.execute(_INSERT.format(self._ids[queue]), _row(messages))
             except sqlite3.Error as wrong:
                 raise _full("messages cannot be stored", wrong) from None
             return
-        with self._transaction("messages cannot be stored"):
-            for start in range(0, len(messages), _LARGEST_BATCH):
-                self._database.execute(_INSERT, _row(messages[start : start + _LARGEST_BATCH]))
+        self.write_all({queue: messages})
 
-    def read(self, after: int, limit: int) -> list[Message]:
+    def write_all(self, batches: Mapping[str, Sequence[Message]]) -> None:
+        """One transaction; see Store."""
+        for queue in batches:
+            self._open(queue)
+        with self._transaction("messages cannot be stored"):
+            for queue, messages in batches.items():
+                insert = _INSERT.format(self._ids[queue])
+                for start in range(0, len(messages), _LARGEST_BATCH):
+                    self._database.execute(insert, _row(messages[start : start + _LARGEST_BATCH]))
+
+    def read(self, after: int, limit: int, queue: str = UPSTREAM) -> list[Message]:
         """Read; see Store."""
+        if queue not in self._ids:
+            return []
         try:
-            first = max(after, int(self._database.execute("SELECT through FROM forgotten").fetchone()[0]))
-            batches = self._database.execute(_READ, (first,))
+            first = max(after, self._through(queue))
+            batches = self._database.execute(_READ.format(self._ids[queue]), (first,))
             messages = (Message(*fields) for (packed,) in batches for fields in msgpack.unpackb(packed))
             return list(islice((message for message in messages if message.sequence > first), limit))
         except (sqlite3.Error, ValueError, TypeError) as wrong:
             raise _unusable(self.path, wrong) from None
 
-    def forget(self, through: int) -> None:
+    def forget(self, through: int, queue: str = UPSTREAM) -> None:
         """Delete what is wholly behind; a batch that is only partly behind stays, and is read from there on."""
+        if queue not in self._ids:
+            return
         with self._transaction("messages cannot be deleted"):
-            self._database.execute("DELETE FROM batch WHERE last <= ?", (through,))
-            self._database.execute("UPDATE forgotten SET through = ?", (through,))
+            self._database.execute(f"DELETE FROM batch_{self._ids[queue]} WHERE last <= ?", (through,))  # noqa: S608
+            self._database.execute("UPDATE queue SET through = ? WHERE name = ?", (through, queue))
+
+    def queues(self) -> dict[str, int]:
+        """Read; see Store."""
+        try:
+            return dict(self._database.execute("SELECT name, through FROM queue").fetchall())
+        except sqlite3.Error as wrong:
+            raise _unusable(self.path, wrong) from None
+
+    def count(self, queue: str) -> int:
+        """Read and count; see Store."""
+        return len(self.read(0, sys.maxsize, queue))
+
+    def _through(self, queue: str) -> int:
+        return int(self._database.execute("SELECT through FROM queue WHERE name = ?", (queue,)).fetchone()[0])
+
+    def _open(self, queue: str) -> None:
+        """Make a queue's table, once."""
+        if queue in self._ids:
+            return
+        with self._transaction("a queue cannot be made"):
+            self._database.execute("INSERT INTO queue (name, through) VALUES (?, 0)", (queue,))
+            number = self._database.execute("SELECT id FROM queue WHERE name = ?", (queue,)).fetchone()[0]
+            self._database.execute(_NEW_QUEUE.format(number))
+        self._ids[queue] = number
 
     def save_session(self, client_id: str, subscriptions: Mapping[str, int]) -> None:
         """One row; see Store."""

@@ -1,7 +1,7 @@
 """The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
 
 Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
-`Downlink`. Nothing crosses while `online` is false, as if the link were cut.
+`Downlink`. Nothing crosses while the link is cut.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
+from gateway.upstream.link import Link, LinkState
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
@@ -48,10 +49,15 @@ class Downlink(Protocol):
 
 
 class IotHub:
-    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived."""
+    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
 
-    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock) -> None:
+    `link` is the line to the gateway, with everything that can be wrong with it.
+    """
+
+    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link) -> None:
         self._registry = registry
+        self.link = link
+        link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
         self.twins = Twins(clock.now)
@@ -59,7 +65,6 @@ class IotHub:
         self.twins.subscribe(self._desired_changed)
         self.commands.subscribe(self._command_available)
         self._downlink: Downlink | None = None
-        self._online = True
 
     @property
     def registry(self) -> Registry:
@@ -69,11 +74,14 @@ class IotHub:
     @property
     def online(self) -> bool:
         """Whether the gateway can reach the cloud; may be set at any time."""
-        return self._online
+        return self.link.reachable
 
     @online.setter
     def online(self, reachable: bool) -> None:
-        was, self._online = self._online, reachable
+        if reachable is not self.link.reachable:
+            self.link.switch(LinkState.UP if reachable else LinkState.REFUSED)
+
+    def _link_changed(self, was: bool, reachable: bool) -> None:
         self.identities.reach(reachable)
         if reachable and not was and self._downlink is not None:
             self._downlink.online()
@@ -93,21 +101,22 @@ class IotHub:
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
-        if self._downlink is None or not self._online:
+        if self._downlink is None or not self.online:
             return MethodResult(None, b"", 404, f"Client {call.client_id} not found")
         arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
         self._downlink.invoke(call, settle(arrived))
         return await arrived
 
     def tick(self) -> None:
-        """Let time take effect on messages that wait."""
+        """Let time take effect on messages that wait, and on those under way."""
         self.commands.tick()
+        self.link.tick()
 
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
 
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; see Cloud."""
-        answer(self._state(client_id) if self._online else None)
+        answer(self._state(client_id) if self.online else None)
 
     def _state(self, client_id: str) -> TwinState:
         twin = self.twins.get(client_id)
@@ -119,7 +128,7 @@ class IotHub:
     ) -> None:
         """Change reported properties; see Cloud."""
         result: int | TwinError | None = None
-        if self._online:
+        if self.online:
             try:
                 result = self.twins.update_reported(client_id, patch)
             except TwinRefusedError as refused:  # the whole twin would become too large
@@ -128,7 +137,7 @@ class IotHub:
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""
-        return self.commands.receive(client_id) if self._online else None
+        return self.commands.receive(client_id) if self.online else None
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
@@ -150,11 +159,11 @@ class IotHub:
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
     def _desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
-        if self._downlink is not None and self._online:
+        if self._downlink is not None and self.online:
             self._downlink.desired_changed(client_id, patch, version)
 
     def _command_available(self, device_id: str) -> None:
-        if self._downlink is not None and self._online:
+        if self._downlink is not None and self.online:
             self._downlink.command_available(device_id)
 
 

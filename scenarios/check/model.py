@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from certs import Problem
 from certs.errors import CertsError
+from certs.outcomes import MEASURED_STACKS
+from certs.prediction import refusing
 from gateway.errors import GatewayError
 from leafsim.errors import LeafError
 
@@ -42,7 +44,8 @@ class Finding:
     def of(cls, problem: Problem) -> Finding:
         """Say a diagnose rule's finding; a note counts as a warning."""
         status = Status.ERROR if problem.severity == "error" else Status.WARNING
-        return cls(status, f"{problem.cause}\n{problem.fix}", (f"{problem.rule}: {problem.evidence}",))
+        causes = [f"{problem.rule}: {problem.evidence}", *_refused_by(problem)]
+        return cls(status, f"{problem.cause}\n{problem.fix}", tuple(causes))
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,19 @@ def told(problems: Iterable[Problem], family: str, *, notes: bool = False) -> It
     for problem in problems:
         if problem.rule.startswith(family) and (notes or problem.severity != "note"):
             yield Finding.of(problem)
+
+
+def _refused_by(problem: Problem) -> Iterator[str]:
+    """Who refuses because of it, as far as a chain that fails for the same reason was measured."""
+    keys = refusing(problem)
+    stacks = [(stack.key in keys, stack.title) for stack in MEASURED_STACKS.values()]
+    refused, accepted = ([title for refuses, title in stacks if refuses is which] for which in (True, False))
+    if not accepted:
+        yield f"refused by all of {len(stacks)} measured TLS stacks"
+    elif len(refused) > len(accepted):
+        yield f"refused by all of {len(stacks)} measured TLS stacks but {', '.join(accepted)}"
+    elif refused:
+        yield f"refused by {', '.join(refused)} (measured)"
 
 
 def error_finding(wrong: CertsError | LeafError | GatewayError) -> Finding:

@@ -1,5 +1,6 @@
 """The command line of certs."""
 
+import json
 import socket
 import ssl
 import threading
@@ -134,9 +135,22 @@ def test_transfer_hands_the_state_over(tmp_path):
 
 def test_defects_lists_the_catalogue():
     """Each defect with what OpenSSL answers."""
-    lines = run("defects").stdout.splitlines()
+    lines = [line.strip() for line in run("defects").stdout.splitlines()]
     assert any(line.startswith("missing-intermediate") and "refused, 20" in line for line in lines)
     assert any(line.startswith("wrong-order") and "accepted" in line for line in lines)
+    assert {"what is sent", "time", "names", "what is trusted"} <= set(lines)
+    listed = {entry["name"]: entry for entry in json.loads(run("defects", "--json").stdout)}
+    assert listed["missing-intermediate"]["verify_code"] == 20
+
+
+def test_measured_lists_the_chains_and_who_refused_them():
+    """One line a chain, with how many of the stacks refused it; as JSON with their words and the defects it takes."""
+    lines = run("measured").stdout.splitlines()
+    assert any(line.split()[:2] == ["miss-inter", "26/26"] for line in lines)
+    assert any(line.split()[:2] == ["ok-5level", "0/26"] for line in lines)
+    row = json.loads(run("measured", "--json").stdout)["miss-inter"]
+    assert row["defects"] == ["missing-intermediate", "root-not-sent"]
+    assert "unable to get local issuer" in row["refused"]["python-ssl"]["message"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["show", "--help"], ["create_edge_device_ca_certificate", "--help"]])

@@ -1,5 +1,6 @@
 """Each defect of the catalogue, judged by OpenSSL in a real handshake."""
 
+import ssl
 from itertools import permutations
 
 import pytest
@@ -22,6 +23,7 @@ from tests.certs.tls import ACCEPTED, Verdict, judge
 HOST = "gw.iot.local"
 #: what Python's ssl and paho answered to the same chains in a measurement over 26 TLS stacks
 MESSAGES = {
+    2: ("unable to get issuer certificate", "unknown_ca"),
     7: ("certificate signature failure", "decrypt_error"),
     9: ("certificate is not yet valid", "bad_certificate"),
     10: ("certificate has expired", "certificate_expired"),
@@ -30,8 +32,12 @@ MESSAGES = {
     20: ("unable to get local issuer certificate", "unknown_ca"),
     25: ("path length constraint exceeded", "unknown_ca"),
     26: ("unsuitable certificate purpose", "unsupported_certificate"),
+    47: ("permitted subtree violation", "certificate_unknown"),
     62: (f"Hostname mismatch, certificate is not valid for '{HOST}'.", "bad_certificate"),
     64: ("IP address mismatch, certificate is not valid for '127.0.0.1'.", "bad_certificate"),
+    66: ("EE certificate key too weak", "bad_certificate"),
+    67: ("CA certificate key too weak", "bad_certificate"),
+    68: ("CA signature digest algorithm too weak", "bad_certificate"),
     79: ("invalid CA certificate", "unknown_ca"),
 }
 
@@ -51,18 +57,31 @@ def test_sound_chain_is_accepted(tmp_path):
     assert judge(chain(), tmp_path) == ACCEPTED
 
 
+#: what keeps the server itself from starting, so that no leaf has a verdict
+NOT_SERVED = "key-of-another-certificate"
+#: what the documented chain is already like
+NO_CHANGE = {"root-sent", "serial-positive"}
+
+
 @pytest.mark.parametrize("defect", DEFECTS.values(), ids=lambda defect: defect.name)
 def test_defect_gets_the_verdict_of_its_entry(defect, tmp_path):
     """OpenSSL answers the chain with the defect as the catalogue says, and so does the alert to the gateway."""
-    assert judge(apply_defects(chain(), [defect.name]), tmp_path) == verdict(defect.verify_code)
+    broken = apply_defects(chain(keys=CachedKeys()), [defect.name])
+    if defect.name == NOT_SERVED:
+        with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
+            judge(broken, tmp_path)
+    else:
+        assert judge(broken, tmp_path) == verdict(defect.verify_code)
 
 
 @pytest.mark.parametrize("defect", DEFECTS.values(), ids=lambda defect: defect.name)
 def test_defect_changes_something(defect):
     """No entry of the catalogue is without effect, and each has a sentence of its own."""
-    sound = chain()
-    assert apply_defects(sound, [defect.name]) != sound
+    sound = chain(generation="1.5") if defect.name in NO_CHANGE else chain()
+    broken = apply_defects(sound, [defect.name])
+    assert (broken, broken.key_pem) != (sound, sound.key_pem)
     assert defect.summary.endswith(".")
+    assert defect.theme
 
 
 def test_intermediate_above_two_authorities_needs_path_length(tmp_path):

@@ -27,7 +27,7 @@ def looped(generation, device_ca_cn=HOST, defects=()):
         ("1.2", [], "L4", SELF_SIGNED),
         ("1.3", [], "L6", ACCEPTED),
         ("1.5", [], "L6", ACCEPTED),
-        ("1.3", ["device-ca-without-ski"], "L4", SELF_SIGNED),
+        ("1.3", ["device-ca-without-ski"], "L5", SELF_SIGNED),
         ("1.3", ["no-key-ids"], "L4", SELF_SIGNED),
     ],
 )

@@ -291,7 +291,7 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     await hub.gateway.stop()
     database = sqlite3.connect(state / "messages.db")
     waiting = msgpack.packb([(41, "press", None, 1000, "{}", "{}", b"old")])
-    database.execute("INSERT INTO batch VALUES (41, ?)", (waiting,))
+    database.execute("INSERT INTO batch_1 VALUES (41, ?)", (waiting,))
     database.commit()
     database.close()
     again = await start(state=state)
@@ -337,9 +337,9 @@ async def test_puback_is_sent_only_after_the_write_has_returned(hub, monkeypatch
 
     write, flush = hub.gateway._folder.open_store().write, Connection.flush
 
-    def watched(messages):
+    def watched(messages, queue):
         order.append("write begins")
-        write(messages)
+        write(messages, queue)
         order.append("write returns")
 
     monkeypatch.setattr(hub.gateway._folder.open_store(), "write", watched)
@@ -426,8 +426,8 @@ def check_store(path, acknowledged):
     """Everything acknowledged is in the file, in order and once; returns the numbers that wait there."""
     database = sqlite3.connect(path)
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    forgotten = database.execute("SELECT through FROM forgotten").fetchone()[0]
-    batches = database.execute("SELECT messages FROM batch ORDER BY last").fetchall()
+    forgotten = database.execute("SELECT through FROM queue").fetchone()[0]
+    batches = database.execute("SELECT messages FROM batch_1 ORDER BY last").fetchall()
     database.close()
     messages = (Message(*fields) for (packed,) in batches for fields in msgpack.unpackb(packed))
     rows = [(one.sequence, one.device_id, one.body) for one in messages if one.sequence > forgotten]

@@ -9,6 +9,7 @@ import pytest
 
 from gateway import StoreError
 from gateway.hub.messages import Message
+from gateway.store import UPSTREAM
 from gateway.store.memory import MemoryStore
 from gateway.store.sqlite import SqliteStore
 from tests.gateway.client import descriptor_count
@@ -105,13 +106,25 @@ def test_sqlite_keeps_messages_and_numbers_over_a_restart(tmp_path):
     store.close()
 
 
+def test_queues_are_kept_apart(store):
+    """Each queue has its own order, forgets its own messages, and is told of with where it stands."""
+    store.write_all({UPSTREAM: messages(1, 3), "0 filter/in": messages(2, 4)})
+    store.write(messages(5), "0 filter/in")
+    assert [one.sequence for one in store.read(0, 10)] == [1, 3]
+    assert [one.sequence for one in store.read(2, 10, "0 filter/in")] == [4, 5]
+    store.forget(4, "0 filter/in")
+    assert (store.count(UPSTREAM), store.count("0 filter/in"), store.count("nobody")) == (2, 1, 0)
+    assert store.queues() == {UPSTREAM: 0, "0 filter/in": 4}
+    assert (store.read(0, 10, "nobody"), store.next_sequence()) == ([], 6)
+
+
 @pytest.mark.parametrize("durability", ["normal", "full"])
 def test_sqlite_commits_what_it_has_written(tmp_path, durability):
     """When write() has returned, another connection sees the messages; WAL and the durability asked for are on."""
     store = SqliteStore(tmp_path / "messages.db", durability=durability)
     store.write(messages(1))
     other = sqlite3.connect(store.path)
-    assert other.execute("SELECT count(*) FROM batch").fetchone() == (1,)
+    assert other.execute("SELECT count(*) FROM batch_1").fetchone() == (1,)
     assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     other.close()
     assert store._database.execute("PRAGMA synchronous").fetchone() == ({"normal": 1, "full": 2}[durability],)
@@ -121,7 +134,7 @@ def test_sqlite_commits_what_it_has_written(tmp_path, durability):
 def test_sqlite_with_a_damaged_batch_says_so(tmp_path):
     """What cannot be unpacked is StoreError, and the file is left as it is."""
     store = SqliteStore(tmp_path / "messages.db")
-    store._database.execute("INSERT INTO batch VALUES (1, x'ff00')")
+    store._database.execute("INSERT INTO batch_1 VALUES (1, x'ff00')")
     with pytest.raises(StoreError, match="cannot use the message store"):
         store.read(0, 10)
     store.close()
@@ -192,7 +205,7 @@ def test_sqlite_that_cannot_forget_keeps_everything(tmp_path):
     """StoreError from forget(), nothing is gone, and writing goes on."""
     store = SqliteStore(tmp_path / "messages.db")
     store.write(messages(1))
-    store._database.execute("CREATE TRIGGER no BEFORE DELETE ON batch BEGIN SELECT raise(ABORT, 'not now'); END")
+    store._database.execute("CREATE TRIGGER no BEFORE DELETE ON batch_1 BEGIN SELECT raise(ABORT, 'not now'); END")
     with pytest.raises(StoreError, match="messages cannot be deleted: not now"):
         store.forget(1)
     store.write(messages(2))
@@ -226,10 +239,10 @@ def test_sqlite_refuses_a_newer_schema(tmp_path):
     path = tmp_path / "messages.db"
     SqliteStore(path).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version=3")
+    database.execute("PRAGMA user_version=4")
     database.close()
     message = refusal(path)
-    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 3)"
+    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 4)"
 
 
 @pytest.mark.parametrize(
@@ -242,18 +255,35 @@ def test_sqlite_refuses_what_is_no_database(tmp_path, content):
     assert refusal(path).startswith(f"cannot use the message store {path}: ")
 
 
-def test_sqlite_file_of_the_first_schema_gets_sessions(tmp_path):
-    """A file written before sessions were stored keeps its messages and takes sessions from now on."""
+def older(path, version):
+    """Turn a file into what an earlier leafgate wrote."""
+    database = sqlite3.connect(path)
+    database.executescript("""
+        ALTER TABLE batch_1 RENAME TO batch;
+        CREATE TABLE forgotten (through INTEGER NOT NULL);
+        INSERT INTO forgotten SELECT through FROM queue;
+        DROP TABLE queue;
+    """)
+    if version == 1:
+        database.execute("DROP TABLE session")
+    database.execute(f"PRAGMA user_version={version}")
+    database.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_sqlite_file_of_an_earlier_schema_is_carried_over(tmp_path, version):
+    """What waited waits on, what was forgotten stays so, numbers go on, and sessions and queues can be stored."""
     path = tmp_path / "messages.db"
     store = SqliteStore(path)
-    store.write(messages(1, 2))
+    store.write(messages(1, 2, 3))
+    store.forget(1)
     store.close()
-    database = sqlite3.connect(path)
-    database.executescript("DROP TABLE session; PRAGMA user_version=1")
-    database.close()
+    older(path, version)
     store = SqliteStore(path)
     store.save_session("press", {"a": 1})
-    assert ([one.sequence for one in store.read(0, 10)], store.sessions()) == ([1, 2], {"press": {"a": 1}})
+    store.write(messages(4), "0 filter/in")
+    assert ([one.sequence for one in store.read(0, 10)], store.sessions()) == ([2, 3], {"press": {"a": 1}})
+    assert ([one.sequence for one in store.read(0, 10, "0 filter/in")], store.next_sequence()) == ([4], 5)
     store.close()
 
 
@@ -315,7 +345,7 @@ def test_sqlite_checkpoints_in_the_background(tmp_path):
         while not done.is_set():
             other = sqlite3.connect(f"file:{store.path}?immutable=1", uri=True)  # the main file alone, without its log
             try:
-                if other.execute("SELECT count(*) FROM batch").fetchone() == (1,):
+                if other.execute("SELECT count(*) FROM batch_1").fetchone() == (1,):
                     done.set()
             except sqlite3.Error:
                 pass  # not there yet

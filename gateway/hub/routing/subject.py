@@ -1,0 +1,105 @@
+"""A message as a condition sees it: application properties, system properties and the JSON in its body.
+
+Rules: names of properties compare without regard to case; a body is looked into only when the message says that it is
+JSON ($.ct=application/json) in a Unicode encoding ($.ce), and only when a condition asks.
+Sources: Message.cs (`GetMessageQueryProvider`), JsonMessageQueryValueProvider.cs, Constants.cs and JsonPath.g4 of
+Azure/iotedge; dates in a body are objects to it (Newtonsoft's DateParseHandling), so they have no value here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.hub.routing.values import MISSING, NULL, UNDEFINED, Value
+
+_ENCODINGS = {"utf-8": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?\Z|/Date\(-?\d+([+-]\d{4})?\)/\Z")
+_PART = re.compile(r"[^()<>@,;:\\\"/\[\]?={}.\t\n\r]+(?:\[(?P<index>[0-9]+)\])?")
+
+Path = tuple[str | int, ...]
+
+
+def parse_path(text: str) -> Path | None:
+    """Read `a.b[2].c`; None when that is not the subset of JSONPath that routes know."""
+    path: list[str | int] = []
+    for part in text.split("."):
+        match = _PART.fullmatch(part)
+        if match is None:
+            return None
+        name, _, _ = part.partition("[")
+        path.append(name.strip())
+        if match["index"] is not None:
+            path.append(int(match["index"]))
+    return tuple(path)
+
+
+class Subject:
+    """What conditions look at; made once for each message, whatever the number of routes."""
+
+    __slots__ = ("_body", "_parsed", "_properties", "_system")
+
+    def __init__(self, properties: Mapping[str, str | None], system: Mapping[str, str | None], body: bytes) -> None:
+        self._properties = {name.lower(): value for name, value in properties.items()}
+        self._system = {name.lower(): value for name, value in system.items()}
+        self._body = body
+        self._parsed: Any = None
+
+    def property(self, name: str, otherwise: Value = UNDEFINED) -> Value:
+        """Return an application property by its lower-case name."""
+        return self._properties.get(name, otherwise)
+
+    def system(self, name: str) -> Value:
+        """Return a system property by its lower-case name."""
+        return self._system.get(name, UNDEFINED)
+
+    def body(self, path: Path) -> Value:
+        """Return what stands at a path in the body: MISSING when nothing does, UNDEFINED for an object or a list."""
+        found = self._at(path)
+        return found if found is MISSING or found is UNDEFINED else _value(found)
+
+    def includes(self, path: Path) -> Value:
+        """Tell whether the change of a twin that is the body has something at a path."""
+        found = self._at(path)
+        return found if found is UNDEFINED else found is not MISSING
+
+    def _at(self, path: Path) -> Any:
+        if self._parsed is None:
+            self._parsed = self._parse()
+        found = self._parsed
+        if found is UNDEFINED:
+            return UNDEFINED
+        for step in path:
+            if not _has(found, step):
+                return MISSING
+            found = found[step]
+        return found
+
+    def _parse(self) -> Any:
+        kind = self._system.get("contenttype") or ""
+        encoding = _ENCODINGS.get((self._system.get("contentencoding") or "").lower())
+        if kind.lower() != "application/json" or encoding is None:
+            return UNDEFINED
+        try:
+            parsed = json.loads(self._body.decode(encoding).removeprefix("\ufeff"))
+        except (ValueError, RecursionError):
+            return UNDEFINED
+        return parsed if isinstance(parsed, dict) else UNDEFINED
+
+
+def _has(found: Any, step: str | int) -> bool:
+    if isinstance(step, str):
+        return isinstance(found, dict) and step in found
+    return isinstance(found, list) and step < len(found)
+
+
+def _value(found: Any) -> Value:
+    if found is None:
+        return NULL
+    if isinstance(found, bool):
+        return found
+    if isinstance(found, int | float):
+        return float(found)
+    return found if isinstance(found, str) and not _DATE.match(found) else UNDEFINED
