@@ -63,8 +63,8 @@ Leaf device checks
     the name stands in the common name only, where Go, rustls and cryptography do not look
     make the server certificate with a subjectAltName
         caused by: N3: no dNSName; common name gw.factory.test
-        caused by: refused by pyOpenSSL 26.4 with service_identity, cryptography 50 x509.verification, Go 1.27, Go 1.19, \
-rustls 0.20 (measured)
+        caused by: refused by pyOpenSSL 26.4 with service_identity, cryptography 50 x509.verification, \
+Go 1.27, Go 1.19, rustls 0.20 (measured)
 × Edge Hub serves its whole chain, in order - Error
     a certificate is missing: "Azure IoT Hub Intermediate Cert Test Only" is neither sent nor trusted
     put the full chain into the device CA file, from the device CA up to the root
