@@ -23,6 +23,8 @@ def hostname(subject: Subject) -> Looked:
     """`aziotctl check`'s hostname, without the comparison with this machine's: the file may be another machine's."""
     name = subject.configuration.hostname
     yield Fact("config_hostname", name)
+    if name is None:
+        raise NotApplicable("no hostname is configured; the daemon takes the machine's")
     if not name:
         yield error("hostname is not set\nset it to the name that leaf devices use for this gateway")
     elif not is_ip(name):
@@ -48,7 +50,7 @@ def parent_hostname(subject: Subject) -> Looked:
         yield warning(f"parent_hostname {name} does not comply with RFC 1035.\n{_RULES}")
     if len(name) > MAX_CN:
         yield error(f"parent_hostname {name} is too long to be used as a certificate issuer")
-    if name.lower() == subject.configuration.hostname.lower():
+    if name.lower() == (subject.configuration.hostname or "").lower():
         yield error(
             f"parent_hostname {name} is this gateway's own hostname\n"
             "leave parent_hostname out, unless the gateway has another gateway above it"

@@ -42,9 +42,11 @@ class Preloaded:
 
 @dataclass(frozen=True)
 class Configured:
-    """What a gateway's configuration says; `workload_ca` is whether the daemon puts one below the device CA (1.1)."""
+    """What a gateway's configuration says. Without `hostname` the daemon takes the machine's; `workload_ca` tells
+    whether it puts one below the device CA (1.1).
+    """
 
-    hostname: str = ""
+    hostname: str | None = ""
     parent_hostname: str | None = None
     hub_hostname: str | None = None
     workload_ca: bool = False

@@ -176,6 +176,15 @@ def test_list_has_every_check_with_its_section(capsys: pytest.CaptureFixture[str
         assert row.endswith(check.description)
 
 
+def test_documentation_has_every_check() -> None:
+    """docs/check.md has a row for each id, or for its protocol's twin."""
+    text = (Path(__file__).parents[3] / "docs" / "check.md").read_text()
+    table = text.partition("## The checks")[2].partition("## Checks of the product")[0]
+    for check in checks():
+        family, _, last = check.id.rpartition("-")
+        assert f"`{check.id}`" in table or (f"`{family}-" in table and f"`-{last}`" in table), check.id
+
+
 class Terminal(io.StringIO):
     """A text stream that is a terminal."""
 
