@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
 from cryptography import x509
 
 from certs import x509io
-from certs.errors import NoSuchLevelError
+from certs.errors import CertsError, NoSuchLevelError
 from certs.keys import PrivateKey, key_pem
 from certs.names import common_name
 from certs.workshop import Workshop
 from certs.x509io import ExtensionValue
+
+#: in which UTCTime begins
+FIRST_YEAR = 1950
 
 
 class Role(StrEnum):
@@ -66,6 +69,19 @@ class Template:
     def without(self, *kinds: type[x509.ExtensionType]) -> Template:
         """Return the template without the extensions of those types."""
         return replace(self, extensions=tuple(pair for pair in self.extensions if not isinstance(pair[0], kinds)))
+
+    def moved(self, span: timedelta) -> Template:
+        """Return the template with its dates moved. Raises CertsError where certificates have none."""
+        try:
+            moved = replace(self, not_before=self.not_before + span, not_after=self.not_after + span)
+        except OverflowError:
+            moved = None
+        if moved is None or moved.not_before.year < FIRST_YEAR:
+            raise CertsError(
+                f"certificates cannot be dated {span.days} days from now",
+                f"they are from {FIRST_YEAR} to 9999 (RFC 5280, 4.1.2.5)",
+            )
+        return moved
 
     def with_extension(self, value: x509.ExtensionType, *, critical: bool = False) -> Template:
         """Return the template with this extension, in place of one of the same type."""
@@ -189,6 +205,22 @@ class Chain:
         for old in self.levels:
             chain = chain.swap(old, old.reissue(change(old)))
         return chain
+
+    def shifted(self, seconds: float) -> Chain:
+        """Return the chain with all its dates moved, and nothing else: for TLS stacks whose clock cannot be moved.
+
+        To serve a chain that is 31 days older, shift it by -31 days. Raises CertsError for what has no key here.
+        """
+        span = timedelta(seconds=round(seconds))
+        if not span:
+            return self
+        own = {level.certificate for level in self.levels}
+        if not own.issuperset(self.sent):
+            raise CertsError(
+                "the chain cannot be moved in time: it sends a certificate that it does not have the key of",
+                "let time pass with a chain of leafgate's own",
+            )
+        return self.reissue_all(lambda level: level.template.moved(span))
 
     def swap(self, old: Level, new: Level) -> Chain:
         """Put another level in a level's place, wherever the chain has it."""

@@ -54,8 +54,13 @@ def same_named_root(chain: Chain) -> x509.Certificate:
 
 def other_root(chain: Chain, common_name: str = "Another Company Root CA") -> x509.Certificate:
     """Return the root of somebody else."""
+    return other_authority(chain, common_name).certificate
+
+
+def other_authority(chain: Chain, common_name: str = "Another Company Root CA") -> Level:
+    """Return the same with its key, for issuing something below it."""
     template = replace(chain.root.template, subject=name(common_name))
-    return another(chain, replace(chain.root, template=template), "other-root").certificate
+    return another(chain, replace(chain.root, template=template), "other-root")
 
 
 def pointing_to(template: Template, issuer: Level) -> Template:

@@ -46,6 +46,11 @@ class Settings(BaseModel):
     min_twin_sync_period: float = Field(
         default=120, ge=0, description="between two reads of a whole twin after an outage (MinTwinSyncPeriodSecs)"
     )
+    renewal: Literal["restart", "missed", "down", "loop"] = Field(
+        default="restart",
+        description="what Edge Hub does 2.5 minutes before its certificate ends: restart for a new one, miss it, "
+        "exit and stay down, or restart again and again while a new one has no 5 minutes either (loop)",
+    )
     strict: bool = Field(default=False, description="answer as IoT Hub and the specification do, not as Edge Hub does")
     fault_injection: bool = Field(
         default=False, description="obey telemetry with AzIoTHub_FaultOperation... properties, as IoT Hub does"

@@ -68,6 +68,20 @@ class MessageDropped(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class HubExited(Event):
+    """Edge Hub's process has exited: every connection is gone and nobody listens. It has no `peer`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubStarted(Event):
+    """Edge Hub's process has started again, with a server certificate until `expires` (seconds since 1970 UTC)."""
+
+    expires: float
+
+
 Observer = Callable[[Event], None]
 
 

@@ -60,6 +60,13 @@ def log_to(stream: TextIO | None = None, *, as_json: bool = False, level: int = 
     return handler
 
 
+def private_logger() -> logging.Logger:
+    """A logger for one gateway: not out of logging's own table, which would keep one entry per gateway for ever."""
+    log = logging.Logger("leafgate.gateway")
+    log.parent = logging.getLogger("leafgate")
+    return log
+
+
 def without_secrets(text: str) -> str:
     """What a client said, without a signature or key that it put into the wrong field."""
     return _SECRET.sub(r"\1=***", text)

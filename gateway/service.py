@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -12,14 +12,16 @@ from typing import Any, Self
 from cryptography import x509
 
 from certs import Authority, Chain
+from certs.renewal import renew_server
+from gateway.backend import BackEnd
 from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
+from gateway.broker.listener import Placeholders
 from gateway.broker.methodcalls import MethodCalls
 from gateway.broker.report import Report
 from gateway.broker.routes import Routes
 from gateway.broker.server import Head, Server
 from gateway.broker.sessions import Sessions
-from gateway.broker.tls import TlsContext
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError, PortError
@@ -31,23 +33,19 @@ from gateway.hub.edge import EdgeHub
 from gateway.hub.edgehub_twin import EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
 from gateway.hub.gatekeeper import Gatekeeper
-from gateway.hub.messages import InputMessage
-from gateway.hub.methods import MethodResult
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
-from gateway.hub.service_identity import Authentication
+from gateway.lifecycle import Change, Lifecycle
+from gateway.logs import private_logger
+from gateway.serving import Serving, versions_of
 from gateway.store import Store
 from gateway.store.folder import StateFolder
-from gateway.upstream import Device, Inbox, Registry
-from gateway.upstream.hub import IotHub, method_call, settle
+from gateway.upstream import Inbox, Registry
+from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
-from gateway.upstream.registry import THIS_GATEWAY
-
-#: Edge Hub spoke TLS 1.2 alone until 1.5 (appsettings_hub.json of the releases in Azure/iotedge)
-_TLS_1_2_ONLY = frozenset({"1.0.3", "1.0.4", "1.1", "1.2", "1.3"})
 
 
-class Gateway:
+class Gateway(BackEnd):
     """An IoT Edge transparent gateway; an async context manager.
 
         async with Gateway(hostname="gw.factory.test") as gateway:
@@ -91,7 +89,7 @@ class Gateway:
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
         self.events = Events()
-        self.log = log or _logger()
+        self.log = log or private_logger()
         self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
@@ -101,28 +99,63 @@ class Gateway:
         self._wanted_https_port = https_port
         self._https_port: int | None = None
         self._folder = StateFolder(state, store, self.settings, self.log)
-        self._tls = tuple(tls) if tls else _versions(self.chain.generation)
+        self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
+        self._serving = Serving(self._tls, self.clock, self.log)
         self._plugins = amqtt_plugins
         self._registry: Registry | None = None
         self._server: Server | None = None
         self._edge: EdgeHub | None = None
         self._gatekeeper: Gatekeeper | None = None
         self._exit = AsyncExitStack()
+        self._places = Placeholders(bind, ())
+        self.life = Lifecycle(self, self.clock, self.settings, self.events, self.log)
+        self._stop_watching: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Open the listener. Raises PortError, CertificateError or StoreError; then nothing is left open."""
-        if self._server is not None:
-            raise GatewayError("the gateway is running already")
+        if self._server is not None or self.life.down:
+            raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
             await self._start()
         except BaseException:
             await self._put_away()
             raise
+        self.life.begin()
+        loop = asyncio.get_running_loop()
+        self._stop_watching = self.clock.subscribe(lambda: self._time_moved(loop))
+
+    async def restart(self, change: Change = renew_server) -> None:
+        """Let Edge Hub exit and start again on its ports, or start if it is down; sessions stay.
+
+        Meanwhile `change` makes other certificates of those there are; each start has a new server certificate at
+        least. Raises PortError, StoreError, CertificateError or CertsError; then it is down.
+        """
+        await self.life.restart(change)
+
+    async def settled(self) -> None:
+        """Wait until everything that is due by the clock, a restart say, has been done."""
+        await self.life.settled()
+
+    async def boot(self) -> None:
+        """Start Edge Hub's process; for the gateway's own use."""
+        self._places.release()
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+
+    async def exit(self) -> None:
+        """End Edge Hub's process; for the gateway's own use."""
+        ports = () if self._server is None else tuple(self._server.ports)
+        self._server = self._edge = self._gatekeeper = None
+        await self._exit.aclose()
+        self._places = Placeholders(self.bind, ports)
 
     async def _start(self) -> None:
-        tls = self._context(self.chain)
+        tls = self._serving.load(self.chain)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
-        self._folder.prepare(self.chain.trust_pem)
+        self._folder.prepare(self.served.trust_pem)
         store = self._folder.open_store()
         self._exit.callback(store.close)
         sessions = Sessions(store, self._plugins)
@@ -215,6 +248,10 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
+        self._stop_watching()
+        self._stop_watching = lambda: None
+        await self.life.end()
+        self._places.release()
         self._server = self._edge = self._gatekeeper = None
         await self._put_away()
 
@@ -256,139 +293,31 @@ class Gateway:
         """The PEM file a leaf has to trust."""
         return self._folder.root_ca
 
-    @property
-    def registry(self) -> Registry:
-        """Devices and modules that may connect."""
-        if self._registry is None:
-            where = self._folder.registry
-            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
-        return self._registry
-
-    def add_device(
-        self,
-        device_id: str,
-        *,
-        authentication: str = "",
-        primary_key: str = "",
-        secondary_key: str = "",
-        thumbprints: Sequence[str] = (),
-        enabled: bool = True,
-        edge: bool = False,
-        parent: str | None = THIS_GATEWAY,
-    ) -> Device:
-        """Register a device; keys are made unless given (base64).
-
-        `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
-        child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
-        device.
-        """
-        device = Device(
-            device_id,
-            primary_key=primary_key,
-            secondary_key=secondary_key,
-            thumbprints=tuple(thumbprints),
-            enabled=enabled,
-            authentication=authentication,
-            edge=edge,
-            parent=parent,
-        )
-        return self.registry.add(device)
-
-    def remove_device(self, device_id: str, module_id: str | None = None) -> None:
-        """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
-
-        A connected client stays until the gateway refreshes its device scope. Raises RegistryError.
-        """
-        self.upstream.remove(device_id, module_id)
-
-    def refresh_scope(self) -> None:
-        """Let the gateway ask IoT Hub now for everything in its device scope."""
-        if self._gatekeeper is not None:
-            self._gatekeeper.refresh()
-
-    def connection_string(self, device_id: str, module_id: str | None = None) -> str:
-        """The connection string of a device or module, which is registered if it is new."""
-        for name in (None, module_id) if module_id is not None else (None,):
-            if self.registry.get(device_id, name) is None:
-                self.registry.add(Device(device_id, name))
-        found = self.registry.get(device_id, module_id)
-        assert found is not None
-        module = f";ModuleId={module_id}" if module_id is not None else ""
-        proof = f"SharedAccessKey={found.primary_key}" if found.authentication == Authentication.SAS else "x509=true"
-        return f"HostName={self.hub_hostname};DeviceId={device_id}{module};{proof};GatewayHostName={self.hostname}"
-
-    async def invoke_method(
-        self,
-        device_id: str,
-        name: str,
-        payload: Any = None,
-        *,
-        module_id: str | None = None,
-        response_timeout: float = 30.0,
-        connect_timeout: float = 0.0,
-    ) -> MethodResult:
-        """Call a direct method of a device or module from the cloud and wait for the answer; timeouts in seconds.
-
-        The result has the client's `status` and `json()` with `http_status` 200; 404 says that it was not there
-        within `connect_timeout`, 504 that it did not answer. Raises GatewayError for what IoT Hub would not send.
-        """
-        client_id = device_id if module_id is None else f"{device_id}/{module_id}"
-        return await self.upstream.invoke(method_call(client_id, name, payload, response_timeout, connect_timeout))
-
-    async def send_to_input(
-        self,
-        device_id: str,
-        module_id: str,
-        input_name: str,
-        body: bytes,
-        *,
-        properties: Mapping[str, str] | None = None,
-        system_properties: Mapping[str, str] | None = None,
-    ) -> None:
-        """Send a message to a module's input and wait until the module has acknowledged it.
-
-        Raises GatewayError when it is not connected, has not subscribed, or does not acknowledge in time.
-        """
-        if self._edge is None:
-            raise GatewayError("the gateway is not running")
-        arrived: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        message = InputMessage(input_name, body, properties or {}, system_properties or {})
-        self._edge.send_to_input(f"{device_id}/{module_id}", message, settle(arrived))
-        if not await arrived:
-            hint = "it has to be connected and to have subscribed to its inputs"
-            raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
-
-    def push_reported(self) -> None:
-        """Send reported properties up now, instead of once in five seconds."""
-        if self._edge is not None:
-            self._edge.settle()
-
     def reload(self, chain: Chain) -> None:
         """Serve another chain to new connections; open ones stay. Raises CertificateError and changes nothing."""
-        context = self._context(chain)
+        context = self._serving.load(chain)
         self.chain = chain
         if self._server is not None and self._gatekeeper is not None:
             self._server.tls = context
             self._gatekeeper.authenticator.rules = self._rules()
-            self.root_ca.write_bytes(chain.trust_pem)
+            self.root_ca.write_bytes(self.served.trust_pem)
+            self.life.chain_changed()
 
-    def _context(self, chain: Chain) -> TlsContext:
-        context = TlsContext(chain.sent, chain.key_pem, self._tls)
-        expires = chain.sent[0].not_valid_after_utc.isoformat()
-        self.log.info("Loaded server certificate with expiration date of %s", expires)
-        return context
+    @property
+    def served(self) -> Chain:
+        """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
+        return self._serving.aged(self.chain)
+
+    def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""
+        if not self._serving.up_to_date and self.served:
+            loop.call_soon_threadsafe(self._serve_aged)
+
+    def _serve_aged(self) -> None:
+        if self._server is not None:
+            self._server.tls = self._serving.context(self.chain)
+            self.root_ca.write_bytes(self.served.trust_pem)
 
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
-
-
-def _versions(generation: str) -> tuple[TlsVersion, ...]:
-    return ("1.2",) if generation in _TLS_1_2_ONLY else ("1.2", "1.3")
-
-
-def _logger() -> logging.Logger:
-    # Not taken from the logging module's own table, which would keep one entry per gateway for ever.
-    log = logging.Logger("leafgate.gateway")
-    log.parent = logging.getLogger("leafgate")
-    return log

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certs import Chain, Level, Role
+from certs.files import write_new
+from certs.rekey import other_authority
+from certs.renewal import identity_below
 from gateway import Device as Registration
 from gateway import Gateway
-from leafsim import ConnectionString, Device, LeafError, connect_in_process
+from leafsim import ClientCertificate, ConnectionString, Device, LeafError, connect_in_process
 from scenarios.chainplan import derive_bytes, trusted
 from scenarios.probing import attempt_of, try_stack
 from scenarios.setting import TRUST_WORDS
@@ -33,6 +38,8 @@ class Actor:
     connection: ConnectionString
     port: int
     pem: Path | None
+    certificate: ClientCertificate | None = None
+    now: Callable[[], float] = time.time  # what its clock shows
     device: Device | None = field(default=None, init=False)
 
     @property
@@ -76,7 +83,10 @@ class Actor:
 
     def _connect(self, timeout: float) -> None:
         port, here = self.port, self.connect_to
-        self.device = Device(self.connection, trust=self.pem, port=port, connect_to=here, **self._oddities())
+        proof = self.certificate
+        self.device = Device(
+            self.connection, trust=self.pem, port=port, connect_to=here, client_certificate=proof, **self._oddities()
+        )
         self.device.connect(timeout=timeout)
 
     def _connect_in_process(self, timeout: float) -> None:
@@ -87,8 +97,8 @@ class Actor:
         )
 
     def _oddities(self) -> dict[str, Any]:
-        expired = time.time() - HOUR if self.setting.sas == "expired" else None
-        return {"client_id": self.setting.client_id, "username": self.setting.username, "sas_expires": expired}
+        expires = self.now() + (-HOUR if self.setting.sas == "expired" else HOUR)
+        return {"client_id": self.setting.client_id, "username": self.setting.username, "sas_expires": expires}
 
     def send(self, body: Any, properties: dict[str, str], message_id: str, timeout: float) -> str:
         """Send one message; returns what went wrong, or nothing once it is acknowledged."""
@@ -108,28 +118,52 @@ class Actor:
                 device.disconnect()
 
 
-def casting(scenario: Scenario, gateway: Gateway, seed: int | None, folder: Path, base: Path) -> dict[str, Actor]:
-    """Register every leaf of the scenario and give it what it needs."""
+def casting(
+    scenario: Scenario,
+    gateway: Gateway,
+    seed: int | None,
+    folder: Path,
+    base: Path,
+    *,
+    chain: Chain | None = None,
+    others: Level | None = None,
+    now: Callable[[], float] = time.time,
+) -> dict[str, Actor]:
+    """Register every leaf of the scenario and give it what it needs.
+
+    Leaves trust `chain`, by default what is served; `others` is another company's authority.
+    """
+    chain = chain or gateway.chain
     actors = {}
     for name in scenario.leaf_names:
         setting = scenario.leaf(name)
         connection = _connection(name, setting, gateway, seed)
-        pem = _trust_file(name, setting.trust, gateway, folder, base)
-        actors[name] = Actor(name, setting, connection, gateway.mqtt_port, pem)
+        pem = _trust_file(name, setting.trust, folder, base)
+        proof = None if setting.x509 is None else _proof(name, setting, chain, others, folder)
+        actors[name] = Actor(name, setting, connection, gateway.mqtt_port, pem, proof, now)
+        write_trust(actors[name], chain)
     return actors
 
 
-def register(gateway: Gateway, device_id: str, module_id: str | None, seed: int | None) -> None:
+def write_trust(actor: Actor, chain: Chain) -> None:
+    """Let the leaf trust what its word says of that chain; a file of its own stays as it is."""
+    if actor.setting.trust in TRUST_WORDS and actor.pem is not None:
+        actor.pem.write_bytes(trusted(actor.setting.trust, chain))
+
+
+def register(
+    gateway: Gateway, device_id: str, module_id: str | None, seed: int | None, authentication: str = ""
+) -> None:
     """Register a device or module unless it is; with a seed its key follows from it."""
     for name in dict.fromkeys([None, module_id]):
         if gateway.registry.get(device_id, name) is None:
             key = "" if seed is None else _key(seed, device_id, name)
-            gateway.registry.add(Registration(device_id, name, primary_key=key))
+            gateway.registry.add(Registration(device_id, name, primary_key=key, authentication=authentication))
 
 
 def _connection(name: str, setting: LeafSetting, gateway: Gateway, seed: int | None) -> ConnectionString:
     device_id = setting.device_id or name
-    register(gateway, device_id, setting.module_id, seed)
+    register(gateway, device_id, setting.module_id, seed, "certificateAuthority" if setting.x509 else "")
     own = ConnectionString.parse(gateway.connection_string(device_id, setting.module_id))
     changes: dict[str, Any] = {"gateway_host_name": setting.gateway_host_name or gateway.hostname}
     if setting.host_name:
@@ -143,11 +177,18 @@ def _key(seed: int, device_id: str, module_id: str | None) -> str:
     return base64.b64encode(derive_bytes(seed, f"sas:{device_id}/{module_id or ''}")).decode()
 
 
-def _trust_file(name: str, word: str, gateway: Gateway, folder: Path, base: Path) -> Path | None:
+def _trust_file(name: str, word: str, folder: Path, base: Path) -> Path | None:
     if word == "none":
         return None
-    if word not in TRUST_WORDS:
-        return base / word
-    path = folder / f"trust-{name}.pem"
-    path.write_bytes(trusted(word, gateway.chain))
-    return path
+    return folder / f"trust-{name}.pem" if word in TRUST_WORDS else base / word
+
+
+def _proof(name: str, setting: LeafSetting, chain: Chain, others: Level | None, folder: Path) -> ClientCertificate:
+    """Issue the leaf's identity certificate; it shows what lies between that and the root, too."""
+    above = [level for level in chain.levels if level.role in (Role.INTERMEDIATE, Role.ROOT)] or [chain.root]
+    issuers = above if setting.x509 == "root" else [others or other_authority(chain)]
+    identity = identity_below(chain, issuers[0], setting.device_id or name)
+    files = ClientCertificate(folder / f"identity-{name}.pem", folder / f"identity-{name}.key.pem")
+    files.certificate.write_bytes(identity.pem + b"".join(level.pem for level in issuers[:-1]))
+    write_new(files.key, identity.key_pem, private=True)
+    return files

@@ -116,10 +116,10 @@ def explain(stage: Stage) -> Cause:
     if isinstance(refusals[-1], HandshakeFailed) and stage.last is not None:
         leaf = stage.last
         trust = [] if leaf.pem is None else load_certificates(leaf.pem.read_bytes())
-        seen = in_chain(stage.gateway.chain, leaf.connection.target, trust)
+        seen = in_chain(stage.gateway.served, leaf.connection.target, trust)
         if seen:
             return seen
-    return probable(refusals[-1], stage.gateway.chain) or Cause("")
+    return probable(refusals[-1], stage.gateway.served) or Cause("")
 
 
 def who(event: Event) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import Authority, Chain, Role, apply_defects, other_root, same_named_root
+from certs.renewal import limit_device_ca
 
 LARGEST_SEED = 2**32 - 1
 
@@ -32,6 +33,8 @@ class ChainPlan:
     send: Sequence[str] | None = None
     client_names: Sequence[str] = ()
     allow_cn_loop: bool = False
+    days: int | None = None
+    device_ca_days: int | None = None
     seed: int | None = None
 
     def build(self) -> Chain:
@@ -45,9 +48,13 @@ class ChainPlan:
             ip_san=self.ip_san,
             client_names=self.client_names,
             allow_cn_loop=self.allow_cn_loop,
+            days=self.days,
             seed=self.seed,
         )
-        chain = apply_defects(authority.chain(), self.defects)
+        chain = authority.chain()
+        if self.device_ca_days is not None:
+            chain = limit_device_ca(chain, self.device_ca_days)
+        chain = apply_defects(chain, self.defects)
         if self.send is None:
             return chain
         return chain.sending([level.certificate for role in self.send for level in chain.levels if level.role == role])

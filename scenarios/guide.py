@@ -9,9 +9,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from certs import names
+from certs.renewal import earliest_expiry
 from gateway import Gateway
 from leafsim import ConnectionString, sas_token
 from scenarios.cast import HOUR, Actor
+from scenarios.record import moment
 from scenarios.setting import LeafSetting
 from scenarios.stage import left_out, served
 
@@ -41,6 +44,7 @@ def _lines(
     yield f"  root    {gateway.root_ca}"
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
+    yield f"  ends    {_ending(gateway)}"
     yield ""
     for name, connection in leaves.items():
         yield f"{name}:  {connection}"
@@ -49,6 +53,15 @@ def _lines(
     yield from _try_it(gateway, next(iter(leaves.items())), actors)
     yield ""
     yield "Ctrl-C stops it. Whoever is refused shows up here with the probable cause."
+
+
+def _ending(gateway: Gateway) -> str:
+    """Which of the certificates on the wire ends first."""
+    first = earliest_expiry(gateway.chain.sent)
+    end = moment(first.not_valid_after_utc.timestamp())
+    is_server = first == gateway.chain.server.certificate
+    after = " (the server certificate: Edge Hub restarts 2.5 minutes before)" if is_server else ""
+    return f"{end}, {names.common_name(first.subject)}{after}"
 
 
 def _remarks(actor: Actor) -> Iterator[str]:

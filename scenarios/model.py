@@ -12,11 +12,13 @@ from pydantic import Discriminator, Field, Tag
 
 from scenarios.fields import Strict, Text
 from scenarios.setting import GatewaySetting, LeafSetting
+from scenarios.steps.certificates import Certificates
 from scenarios.steps.clock import Clock
 from scenarios.steps.connect import Connect
 from scenarios.steps.disconnect import Disconnect
 from scenarios.steps.expect import Expect
 from scenarios.steps.fault import FaultStep
+from scenarios.steps.gateway import GatewayStep
 from scenarios.steps.publish import Publish
 
 # `expect` comes last: it is a step of its own only where no other kind stands beside it.
@@ -26,6 +28,8 @@ STEPS = {
     "disconnect": Disconnect,
     "clock": Clock,
     "fault": FaultStep,
+    "gateway": GatewayStep,
+    "certificates": Certificates,
     "expect": Expect,
 }
 TAG = "step:"
@@ -42,6 +46,8 @@ Step = Annotated[
     | Annotated[Disconnect, Tag(TAG + "disconnect")]
     | Annotated[Clock, Tag(TAG + "clock")]
     | Annotated[FaultStep, Tag(TAG + "fault")]
+    | Annotated[GatewayStep, Tag(TAG + "gateway")]
+    | Annotated[Certificates, Tag(TAG + "certificates")]
     | Annotated[Expect, Tag(TAG + "expect")],
     Discriminator(_kind),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.events import (
@@ -16,6 +17,8 @@ from gateway.events import (
     ConnectionRefused,
     Event,
     HandshakeFailed,
+    HubExited,
+    HubStarted,
     MessageDropped,
 )
 
@@ -103,7 +106,16 @@ def describe(event: Event) -> str:
             return f"{event.client_id} disconnected: {event.reason}"
         case MessageDropped():
             return f"dropped a message of {event.client_id} to {event.topic}: {event.reason}"
+        case HubExited():
+            return f"Edge Hub exited: {event.reason}"
+        case HubStarted():
+            return f"Edge Hub started, with a server certificate until {moment(event.expires)}"
     return type(event).__name__
+
+
+def moment(seconds: float) -> str:
+    """A time for a reader."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def address(event: Event) -> str:

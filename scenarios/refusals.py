@@ -1,4 +1,4 @@
-"""What `leafgate up` says while it runs: the gateway's log, and one line with the cause for each refused client."""
+"""What `leafgate up` says while it runs: its log, and one line for each refused client, with the cause, and restart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway import logs
-from gateway.events import ConnectionRefused, Event, HandshakeFailed
+from gateway.events import ConnectionRefused, Event, HandshakeFailed, HubExited, HubStarted
 from scenarios import causes
+from scenarios.record import describe
 from scenarios.words import printable
 
 if TYPE_CHECKING:
@@ -27,26 +28,29 @@ def show_log(level: str, *, as_json: bool) -> Callable[[], None]:
 
 
 class Refusals:
-    """Says at once who was refused, what it said, and why that probably is."""
+    """Says at once who was refused, what it said, and why that probably is; and when Edge Hub restarts."""
 
     def __init__(self, gateway: Gateway, *, as_json: bool) -> None:
         self._gateway = gateway
         self._as_json = as_json
 
     def see(self, event: Event) -> None:
-        """Take an event; other events than refusals say nothing."""
-        if not isinstance(event, HandshakeFailed | ConnectionRefused):
-            return
-        line = self.line(event)
+        """Take an event; other events than refusals and restarts say nothing."""
+        if isinstance(event, HandshakeFailed | ConnectionRefused):
+            self._say("✗", "leafgate.refused", self.line(event))
+        elif isinstance(event, HubExited | HubStarted):
+            self._say("↻", "leafgate.restarts", describe(event))
+
+    def _say(self, sign: str, source: str, line: str) -> None:
         if self._as_json:
-            logging.getLogger("leafgate.refused").warning("%s", line)
+            logging.getLogger(source).warning("%s", line)
         else:
-            sys.stderr.write(f"✗ {line}\n")
+            sys.stderr.write(f"{sign} {line}\n")
             sys.stderr.flush()
 
     def line(self, event: Event) -> str:
         """The refusal as one line. What a client calls itself must not look like another line."""
-        cause = causes.probable(event, self._gateway.chain)
+        cause = causes.probable(event, self._gateway.served)
         assert cause is not None
         fix = f"; {cause.fix}" if cause.fix else ""
         # Without an alert nobody knows whether the client refused anything; it is gone all the same.

@@ -296,6 +296,19 @@ class GatewayHandle:
         """Serve another chain to new connections; open ones stay."""
         self.call(lambda inner: inner.reload(chain))
 
+    def restart(self) -> None:
+        """Let Edge Hub exit and start again with a new server certificate, or start if it is down; sessions stay."""
+        self.wait_for(lambda inner: inner.restart())
+
+    def settled(self) -> None:
+        """Wait until everything that is due by the clock has been done; for after the clock was moved."""
+        self.wait_for(lambda inner: inner.settled())
+
+    @property
+    def down(self) -> bool:
+        """Whether Edge Hub has exited and was not started again."""
+        return self._gateway.life.down
+
     def call(self, work: Callable[[Gateway], Value]) -> Value:
         """Do something with the gateway itself, on its own thread."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.fields import Strict, Text, known_word, one_or_many, text_only
@@ -43,6 +43,9 @@ def _intermediates(value: object) -> object:
 Intermediates = Annotated[int | list[str], BeforeValidator(_intermediates, json_schema_input_type=int | list[str])]
 
 
+Days = Annotated[int, Field(ge=1, le=36500)]
+
+
 class GatewaySetting(Strict):
     """The gateway: its name, and how its certificates were made."""
 
@@ -63,6 +66,15 @@ class GatewaySetting(Strict):
     defects: Annotated[list[Defect], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
         default_factory=list, description="named mistakes in the chain (`leafgate certs defects`)"
     )
+    days: Days | None = Field(default=None, description="how long the CAs live in days, down to the device CA")
+    device_ca_days: Days | None = Field(default=None, description="how long the device CA lives at most")
+    serves: Literal["configured", "quickstart"] = Field(
+        default="configured",
+        description="`quickstart`: certificates that nobody configured are served, while leaves trust the configured",
+    )
+    renewal: Literal["restart", "missed", "down", "loop"] = Field(
+        default="restart", description="what Edge Hub does for a new server certificate when the old one ends"
+    )
     send: list[Sent] | None = Field(default=None, description="what is sent, in this order; default: the generation's")
 
 
@@ -77,8 +89,17 @@ class LeafSetting(Strict):
     module_id: Text | None = Field(default=None, description="ModuleId; default: none")
     client_id: Text | None = Field(default=None, description="MQTT client id; default: as the SDKs build it")
     username: Text | None = Field(default=None, description="MQTT user name; default: as the SDKs build it")
+    x509: Literal["root", "other-root"] | None = Field(
+        default=None, description="authenticates with a certificate issued below that root instead of with tokens"
+    )
     key: Literal["own", "wrong"] = Field(default="own", description="the key that it signs its tokens with")
     sas: Literal["valid", "expired"] = Field(default="valid", description="`expired`: its token ran out an hour ago")
+
+    @model_validator(mode="after")
+    def _certificate_fits(self) -> LeafSetting:
+        if self.x509 and (self.stack != "paho" or self.trust == "system" or self.module_id):
+            raise PydanticCustomError("x509", "`x509` goes with a device on paho that has its trust in a file")
+        return self
 
 
 class Play(Strict):

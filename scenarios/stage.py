@@ -10,15 +10,17 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from certs import Chain
 from certs.names import common_name
-from gateway import Gateway, ManualClock
+from certs.rekey import other_authority
+from gateway import Gateway, ManualClock, Settings
 from gateway.events import ClientConnected, ClientDisconnected
 from scenarios.arrivals import Arrivals, difference
-from scenarios.cast import Actor, casting
+from scenarios.cast import Actor, casting, write_trust
 from scenarios.chainplan import ChainPlan
 from scenarios.errors import NotAsExpected
 from scenarios.probing import StackNote, measured, probe
@@ -45,6 +47,10 @@ class HubClock(ManualClock):
         """Seconds of the machine's monotonic clock."""
         return time.monotonic() + super().monotonic()
 
+    def running(self) -> float:
+        """The same, with what has been made to pass."""
+        return time.monotonic() + super().running()
+
 
 @dataclass(frozen=True)
 class Acknowledged:
@@ -67,8 +73,24 @@ def plan_for(scenario: Scenario, seed: int | None) -> ChainPlan:
         defects=gateway.defects,
         send=gateway.send,
         allow_cn_loop=True,
+        days=gateway.days,
+        device_ca_days=gateway.device_ca_days,
         seed=seed,
     )
+
+
+def quickstart_for(scenario: Scenario, seed: int | None) -> ChainPlan:
+    """The chain that the daemon makes by itself when none is configured."""
+    gateway = scenario.gateway
+    return ChainPlan(hostname=gateway.hostname, generation="quickstart", key=gateway.key, allow_cn_loop=True, seed=seed)
+
+
+def chains_for(scenario: Scenario, seed: int | None) -> tuple[Chain, Chain]:
+    """The configured chain, whose root leaves trust, and the one that is served at first."""
+    configured = plan_for(scenario, seed).build()
+    if scenario.gateway.serves == "configured":
+        return configured, configured
+    return configured, quickstart_for(scenario, seed).build()
 
 
 class Stage:
@@ -84,21 +106,37 @@ class Stage:
         self.clock = HubClock()
         self.notes: list[StackNote] = []
         self.last: Actor | None = None
-        self._plan = plan_for(self.scenario, seed)
         self._base = loaded.path.parent
         self._seed = seed
         self._folder = folder
         self._sent: dict[str, list[str]] = {}
 
     async def __aenter__(self) -> Self:
-        chain = await asyncio.to_thread(self._plan.build)
-        gateway = Gateway(chain=chain, tls=self.scenario.gateway.tls or None, clock=self.clock, log=self.record.logger)
+        self.configured, chain = await asyncio.to_thread(chains_for, self.scenario, self._seed)
+        setting = self.scenario.gateway
+        gateway = Gateway(
+            chain=chain,
+            tls=setting.tls or None,
+            clock=self.clock,
+            settings=Settings(renewal=setting.renewal),
+            log=self.record.logger,
+        )
         gateway.events.subscribe(self.record.see)
         async with AsyncExitStack() as until_ready:
             self.gateway = await until_ready.enter_async_context(gateway)
             self._arrivals = Arrivals(gateway.upstream.inbox)
             self.timeline.add("gateway", served(chain), left_out(chain))
-            self._cast = casting(self.scenario, gateway, self._seed, self._folder, self._base)
+            self.others = other_authority(self.configured)
+            self._cast = casting(
+                self.scenario,
+                gateway,
+                self._seed,
+                self._folder,
+                self._base,
+                chain=self.configured,
+                others=self.others,
+                now=lambda: time.time() + self.clock.passed(),
+            )
             self._exit = until_ready.pop_all()
         return self
 
@@ -106,6 +144,22 @@ class Stage:
         for actor in self._cast.values():
             await asyncio.to_thread(actor.leave)
         await self._exit.aclose()
+
+    @property
+    def hub_time(self) -> datetime:
+        """What time it is on the gateway's clock."""
+        return datetime.fromtimestamp(self.clock.now(), UTC)
+
+    async def quickstart(self) -> Chain:
+        """What the daemon makes by itself, at this time on the gateway's clock."""
+        made = await asyncio.to_thread(quickstart_for(self.scenario, self._seed).build)
+        return made.shifted(self.clock.now() - time.time())
+
+    def age_leaves(self) -> None:
+        """Time has passed: date what leaves trust as their TLS stacks have to see it. Their own files stay."""
+        aged = self.configured.shifted(-self.clock.passed())
+        for actor in self._cast.values():
+            write_trust(actor, aged)
 
     def actor(self, leaf: str) -> Actor:
         """The leaf called `leaf`."""
@@ -155,17 +209,17 @@ class Stage:
         if not note.as_expected:
             raise NotAsExpected(f"{stack} {verdict.describe()}", note.got)
 
-    async def expect_connected(self, leaf: str, timeout: float) -> None:  # noqa: ASYNC109
-        """The gateway has the leaf connected now, or soon has."""
+    async def expect_connected(self, leaf: str, timeout: float, *, connected: bool = True) -> None:  # noqa: ASYNC109
+        """The gateway has the leaf connected (or not) now, or soon has."""
         name = self._cast[leaf].client_id
 
         def find() -> bool | None:
             changes = [event for event in self.record.events if isinstance(event, ClientConnected | ClientDisconnected)]
             last = next((event for event in reversed(changes) if event.client_id == name), None)
-            return True if isinstance(last, ClientConnected) else None
+            return True if isinstance(last, ClientConnected) is connected else None
 
         if not await self.record.wait(find, timeout):
-            raise NotAsExpected(f"{leaf} connected", "it is not")
+            raise NotAsExpected(f"{leaf} {'' if connected else 'dis'}connected", "it is not" if connected else "it is")
 
     async def expect_line(self, text: str, timeout: float) -> None:  # noqa: ASYNC109
         """The gateway has logged, or soon logs, a line with `text`."""

@@ -26,7 +26,7 @@ from scenarios.fields import suggestion
 from scenarios.model import Loaded
 from scenarios.refusals import Refusals, show_log
 from scenarios.settings import parse_settings
-from scenarios.stage import plan_for
+from scenarios.stage import chains_for
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 DEFAULT_LEAF = "leaf-1"
@@ -107,14 +107,14 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         stop = _stop_on_signals()
         level = options.log_level or ("warning" if options.command else "info")
         exits.callback(show_log(level, as_json=options.log_json))
-        chain = _chain(options, loaded)
+        configured, chain = _chains(options, loaded)
         gateway = Gateway(
             chain=chain,
             bind=options.bind,
             mqtt_port=options.mqtt_port,
             https_port=options.https_port,
             state=options.state,
-            settings=_settings(options),
+            settings=_settings(options, loaded),
             tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
         )
         for fault in options.faults:
@@ -122,7 +122,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
         await exits.enter_async_context(gateway)
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
-        service = _service(options, loaded, gateway, folder)
+        service = _service(options, loaded, gateway, folder, configured)
         ready_file = options.ready_file or folder / "ready.json"
         _write_ready(ready_file, service)
         if options.command:
@@ -132,8 +132,10 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         return 0
 
 
-def _settings(options: Options) -> Settings:
+def _settings(options: Options, loaded: Loaded | None) -> Settings:
     settings = parse_settings(options.settings)
+    if loaded is not None and "renewal" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"renewal": loaded.scenario.gateway.renewal})
     return settings.model_copy(update={"fault_injection": True}) if options.fault_injection else settings
 
 
@@ -144,19 +146,23 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _chain(options: Options, loaded: Loaded | None) -> Chain:
-    """The chain of the scenario, of the state folder, or a new one."""
+def _chains(options: Options, loaded: Loaded | None) -> tuple[Chain, Chain]:
+    """The chain of the scenario, of the state folder, or a new one: what leaves trust, and what is served."""
     try:
         if options.state is not None and layout.exists(options.state):
-            return _kept_chain(options, options.state)
-        chain = (_plan(options) if loaded is None else plan_for(loaded.scenario, options.seed)).build()
+            kept = _kept_chain(options, options.state)
+            return kept, kept
+        if loaded is None:
+            configured = chain = _plan(options).build()
+        else:
+            configured, chain = chains_for(loaded.scenario, options.seed)
         if options.state is not None:
             layout.save(chain, options.state)
     except CertsError as wrong:
         # Whatever it is, the gateway cannot start: 3, also where `leafgate certs` would call it wrong usage.
         raise CannotPlayError(wrong.message, wrong.hint) from None
     _warn(chain)
-    return chain
+    return configured, chain
 
 
 def _warn(chain: Chain) -> None:
@@ -195,10 +201,10 @@ def _plan(options: Options) -> ChainPlan:
     )
 
 
-def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: Path) -> Service:
+def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: Path, configured: Chain) -> Service:
     service = Service(gateway)
     if loaded is not None:
-        actors = casting(loaded.scenario, gateway, options.seed, folder, loaded.path.parent)
+        actors = casting(loaded.scenario, gateway, options.seed, folder, loaded.path.parent, chain=configured)
         service.actors = tuple(actors.values())
         service.leaves |= {actor.name: str(actor.connection) for actor in service.actors}
     for name in options.leaves or ([] if service.leaves else [DEFAULT_LEAF]):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from certs.chain import Chain, Role
-from certs.defects.catalogue import theme
+from certs.defects.catalogue import impossible, theme
 
 defect = theme("time")
 _AGO = timedelta(days=1)
@@ -41,6 +41,15 @@ def expired_intermediate(chain: Chain) -> Chain:
 def expired_root(chain: Chain) -> Chain:
     """The root expired yesterday, and leaves trust that very certificate."""
     return _expired(chain, chain.root.role)
+
+
+@defect(None)
+def server_outlives_issuer(chain: Chain) -> Chain:
+    """The server certificate is valid 30 days longer than what signed it, as early daemons let it be."""
+    if len(chain.levels) < 2:
+        raise impossible(chain, "server-outlives-issuer", "nothing signed it")
+    end = chain.levels[1].template.not_after + timedelta(days=30)
+    return chain.reissue(Role.SERVER, lambda old: replace(old, not_after=end))
 
 
 @defect(9)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 _BACKLOG = 1_024
 
@@ -54,6 +55,22 @@ class Listener:
             self._server.close()
             self._server = None
         self._socket.close()
+
+
+class Placeholders:
+    """Ports that nobody is given who wants any free one, while we do not listen there: whoever connects is refused."""
+
+    def __init__(self, address: str, ports: Iterable[int]) -> None:
+        self._sockets: list[socket.socket] = []
+        for port in ports:
+            with suppress(OSError):  # somebody was quicker; whoever wants to listen there will say so
+                self._sockets.append(bind(address, port))
+
+    def release(self) -> None:
+        """Give the ports back."""
+        for each in self._sockets:
+            each.close()
+        self._sockets.clear()
 
 
 def bind(address: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from gateway.config import Settings
 from gateway.errors import GatewayError
 from gateway.store import Store
 from gateway.store.memory import MemoryStore
-from gateway.store.scope import ForgetfulScope, ScopeFile
+from gateway.store.scope import MemoryScope, ScopeFile
 from gateway.store.sqlite import SqliteStore
 
 
@@ -28,6 +28,7 @@ class StateFolder:
         self._log = log
         self._temporary: TemporaryDirectory[str] | None = None
         self._memory = MemoryStore()  # kept over a restart, so that its numbers go on
+        self._scope = MemoryScope()
 
     @property
     def path(self) -> Path:
@@ -63,9 +64,9 @@ class StateFolder:
             return self._memory
         return SqliteStore(self.path / "messages.db", durability=self._settings.durability)
 
-    def open_scope(self) -> ScopeFile | ForgetfulScope:
+    def open_scope(self) -> ScopeFile | MemoryScope:
         """The device scope."""
-        return ForgetfulScope() if self._given is None else ScopeFile(self._given / "scope.jsonl", self._log)
+        return self._scope if self._given is None else ScopeFile(self._given / "scope.jsonl", self._log)
 
     def close(self) -> None:
         """Take a temporary folder away; the next use makes another one."""

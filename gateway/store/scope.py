@@ -17,18 +17,23 @@ from gateway.errors import StoreError
 from gateway.hub.service_identity import ServiceIdentity
 
 
-class ForgetfulScope:
-    """Keeps nothing: for a gateway that leaves nothing behind."""
+class MemoryScope:
+    """The scope in memory: for a gateway that leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, ServiceIdentity] = {}
 
     def load(self) -> Iterable[ServiceIdentity]:
-        """Nothing."""
-        return ()
+        """What was kept."""
+        return tuple(self._known.values())
 
     def save(self, identity: ServiceIdentity) -> None:
-        """Do nothing."""
+        """Keep; see ScopeStore."""
+        self._known[identity.client_id] = identity
 
     def remove(self, client_id: str) -> None:
-        """Do nothing."""
+        """Forget; see ScopeStore."""
+        self._known.pop(client_id, None)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -20,13 +20,15 @@ class Expectation(Strict):
 
     arrived: Arrived | None = Field(default=None, description="what reached the upstream since the scenario began")
     connected: Text | None = Field(default=None, description="the leaf that is connected")
+    disconnected: Text | None = Field(default=None, description="the leaf that is not connected, or no longer")
     log: str | None = Field(default=None, description="part of a line of the gateway's log")
     within: Duration = Field(default=10.0, description="how long to wait at most")
 
     @model_validator(mode="after")
     def _something(self) -> Expectation:
-        if not (self.arrived or self.connected or self.log):
-            raise PydanticCustomError("nothing", "nothing is expected here; write `arrived`, `connected` or `log`")
+        if not (self.arrived or self.connected or self.disconnected or self.log):
+            words = "`arrived`, `connected`, `disconnected` or `log`"
+            raise PydanticCustomError("nothing", f"nothing is expected here; write {words}")
         return self
 
 
@@ -40,12 +42,16 @@ class Expect(Play):
     def leaves(self) -> tuple[str, ...]:
         """The leaves that it speaks of."""
         arrived = self.expect.arrived
-        return tuple(filter(None, (self.expect.connected, arrived.from_ if arrived else None)))
+        return tuple(
+            filter(None, (self.expect.connected, self.expect.disconnected, arrived.from_ if arrived else None))
+        )
 
     @property
     def title(self) -> str:
         """The step in a few words."""
-        words = [name for name in ("arrived", "connected", "log") if getattr(self.expect, name) is not None]
+        words = [
+            name for name in ("arrived", "connected", "disconnected", "log") if getattr(self.expect, name) is not None
+        ]
         return f"expect {' and '.join(words)}"
 
     async def play(self, stage: Stage) -> None:
@@ -53,6 +59,8 @@ class Expect(Play):
         within = self.within or self.expect.within
         if self.expect.connected:
             await stage.expect_connected(self.expect.connected, within)
+        if self.expect.disconnected:
+            await stage.expect_connected(self.expect.disconnected, within, connected=False)
         if self.expect.arrived:
             await stage.expect_arrived(self.expect.arrived, within)
         if self.expect.log:

@@ -131,7 +131,7 @@ def context(chain):
 @asynccontextmanager
 async def running(chain, context, **options):
     """A started Hub."""
-    clock = options.setdefault("clock", ManualClock())
+    clock = options.setdefault("clock", ManualClock(1_700_000_000.0))
     gateway = Gateway(chain=chain, **options)
     hub = Hub(gateway, clock, context)
     try:

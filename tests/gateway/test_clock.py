@@ -1,5 +1,7 @@
 """Injected time."""
 
+import time
+
 import pytest
 
 from gateway import ManualClock, SystemClock
@@ -27,7 +29,23 @@ def test_elapse_moves_both():
     assert (clock.now(), clock.monotonic()) == (107.5, 7.5)
 
 
-@pytest.mark.parametrize("move", ["advance", "elapse"])
+@pytest.mark.parametrize(
+    ("move", "seen"), [("advance", (7, 0, 7, 7)), ("elapse", (7, 7, 7, 7)), ("step", (7, 0, 0, 0))]
+)
+def test_moves_differ_in_who_notices(move, seen):
+    """The hour of day; what watches connections; timers; the leaves, whose clocks a step leaves behind."""
+    clock = ManualClock(0.0)
+    getattr(clock, move)(7)
+    assert (clock.now(), clock.monotonic(), clock.running(), clock.passed()) == seen
+
+
+def test_manual_clock_starts_at_the_machines_time():
+    """Unless told otherwise, so that certificates of today are good by it."""
+    before = time.time()
+    assert before <= ManualClock().now() <= time.time()
+
+
+@pytest.mark.parametrize("move", ["advance", "elapse", "step"])
 def test_observers_of_a_clock_are_told_once_per_move_until_they_leave(move):
     """They see the new time; one that leaves hears nothing more."""
     clock, seen = ManualClock(0.0), []
@@ -60,5 +78,7 @@ def test_system_clock_is_the_machines():
     leave = clock.subscribe(lambda: told.append(1))
     assert clock.now() > 1_700_000_000
     assert clock.monotonic() <= clock.monotonic()
+    assert clock.running() <= clock.running()
+    assert clock.passed() == 0
     leave()
     assert told == []

@@ -7,7 +7,8 @@ import ssl
 import paho.mqtt.client as mqtt
 import pytest
 
-from gateway import GatewayError
+from gateway import GatewayError, ManualClock
+from gateway.events import ClientConnected, HubStarted
 from tests.gateway import packets
 
 PATIENCE = 20
@@ -115,3 +116,21 @@ def test_back_end_sends_to_an_input(gateway, start):
     program = start(leaf, "devices/press/modules/filter/inputs/#")
     leaf.send_to_input("in", b"hello", {"k": "v"})
     assert program.next() == ("devices/press/modules/filter/inputs/in/k=v", b"hello")
+
+
+def test_device_program_comes_back_after_a_renewal(gateway_factory, start):
+    """Time passes, Edge Hub restarts for a new certificate, paho connects again by itself and its session is there."""
+    clock = ManualClock()
+    gateway = gateway_factory(clock=clock, days=365, generation="1.5", key="ec")
+    leaf = gateway.leaf("press-7")
+    program, connected = start(leaf, *FILTERS), queue.Queue()
+    gateway.call(lambda inner: inner.events.subscribe(connected.put))
+    clock.advance(31 * 86_400)
+    gateway.settled()
+    assert sum(isinstance(event, HubStarted) for event in gateway.events) == 1
+    gateway.restart()
+    assert not gateway.down
+    while not isinstance(connected.get(timeout=PATIENCE), ClientConnected):
+        pass
+    leaf.update_desired({"speed": 3})
+    assert program.next() == ("$iothub/twin/PATCH/properties/desired/?$version=2", b'{"speed":3,"$version":2}')

@@ -139,10 +139,56 @@ async def test_leaf_that_is_not_connected_is_not_taken_for_connected(tmp_path: P
 
 
 async def test_clock_moves_the_hub_and_not_the_leaf(tmp_path: Path) -> None:
-    """Two hours later on the gateway's clock, an hour's token is refused; without the step it is not."""
-    refused = "steps: [{clock: +2h}, {connect: a, expect: {refused: {connack: 5}, gateway_saw: {reason: expired}}}]\n"
+    """Two hours later on the gateway's clock, an hour's token is refused; when time passes for all it is not."""
+    expired = "{refused: {connack: 5}, gateway_saw: {reason: expired}}"
+    refused = f"steps: [{{clock: {{gateway: +2h}}}}, {{connect: a, expect: {expired}}}]\n"
     assert (await played(tmp_path, refused)).status == "passed"
-    assert (await played(tmp_path, "steps: [{connect: a}]\n")).status == "passed"
+    assert (await played(tmp_path, "steps: [{clock: +2h}, {connect: a}]\n")).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("clock", "outcome"),
+    [
+        ("+31d", "{verify_code: 10}"),
+        ("-2d", "{verify_code: 9}"),
+        ("{everybody: -2d}", "{verify_code: 9}"),
+        ("{gateway: +31d}", "{connack: 5}"),  # the leaf's certificates are good by its own clock, its token is not
+    ],
+)
+async def test_time_that_passes_is_seen_by_the_leafs_tls(tmp_path: Path, clock: str, outcome: str) -> None:
+    """Certificates end, or have not begun, for a real handshake; a clock set at the gateway alone is not seen."""
+    text = (
+        f"gateway: {{renewal: missed}}\nsteps: [{{clock: {clock}}}, {{connect: a, expect: {{refused: {outcome}}}}}]\n"
+    )
+    result = await played(tmp_path, text)
+    assert result.status == "passed", result.got
+
+
+async def test_leafs_own_root_ages_with_it(tmp_path: Path) -> None:
+    """A server certificate that is renewed does not help a leaf whose root has ended."""
+    text = """\
+        gateway: {generation: "1.1", key: ec, days: 10}
+        steps:
+          - clock: +11d
+          - connect: a
+            expect: {refused: {verify_code: 10}}
+        """
+    result = await played(tmp_path, text)
+    assert result.status == "passed", result.got
+
+
+async def test_restart_needs_a_ca_of_the_daemon_to_renew_it(tmp_path: Path) -> None:
+    """A device CA from a file is renewed by nobody; the scenario says so instead of being played on."""
+    result = await played(tmp_path, "steps: [{connect: a}, {certificates: {renew: device-ca}}]\n")
+    assert (result.status, result.step) == ("error", "step 2 (certificates: renew device-ca)")
+    assert "no device CA that was configured as a file" in result.reason
+
+
+async def test_leaf_that_is_not_gone_is_told(tmp_path: Path) -> None:
+    """`disconnected` waits for the end of a connection, and says that there was none."""
+    text = "steps: [{connect: a}, {expect: {disconnected: a}, within: 300ms}]\n"
+    result = await played(tmp_path, text)
+    assert (result.status, result.step, result.got) == ("failed", "step 2 (expect disconnected)", "it is")
 
 
 async def test_trust_from_a_file_beside_the_scenario(tmp_path: Path) -> None:

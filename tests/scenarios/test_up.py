@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -112,6 +113,9 @@ def test_guide_has_a_line_for_each_program(tmp_path: Path) -> None:
         port = ready(process, path)["mqtt_port"]
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
+    assert re.search(
+        r"\n  ends    20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, gw.leafgate.test \(the server certificate", output
+    )
     assert "IoTHubDeviceClient" in output
     assert "azure-iot-device-mqtt" in output
     assert "connects to port 8883 only" in output

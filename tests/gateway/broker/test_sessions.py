@@ -170,7 +170,7 @@ def thumbprint(identity, algorithm=hashlib.sha1):
 @pytest.fixture
 def inside(identity, hub):
     """Sets the gateway's clock into the certificate's validity."""
-    hub.clock.advance(identity.certificate.not_valid_before_utc.timestamp() + 60 - hub.clock.now())
+    hub.clock.step(identity.certificate.not_valid_before_utc.timestamp() + 60 - hub.clock.now())
 
 
 @pytest.mark.parametrize("algorithm", [hashlib.sha1, hashlib.sha256])
@@ -187,7 +187,7 @@ async def test_certificate_out_of_its_time_or_unknown_is_refused(hub, inside, sh
     """The handshake completes all the same; CONNECT is answered with 5."""
     known = "00" if when == "unknown" else thumbprint(identity)
     hub.gateway.registry.add(Device("press", thumbprints=(known,)))
-    hub.clock.advance({"expired": 400 * 365 * DAY / 10, "early": -DAY, "unknown": 0}[when])
+    hub.clock.step({"expired": 400 * 365 * DAY / 10, "early": -DAY, "unknown": 0}[when])
     answer, event = await refusal(hub, p.connect(), showing)
     assert answer == b"\x20\2\0\5"
     assert (

@@ -7,7 +7,7 @@ from gateway.hub.authenticator import Authenticator
 from gateway.hub.rules import Rules
 from gateway.hub.scope import UNREACHABLE, ScopeCache
 from gateway.hub.service_identity import Authentication, ServiceIdentity
-from gateway.store.scope import ForgetfulScope
+from gateway.store.scope import MemoryScope
 
 NOW = 1_700_000_000
 KEY = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
@@ -110,7 +110,7 @@ class World:
         self.now = float(NOW)
         self.source, self.log, self.observer = Source(*identities), Log(), Observer()
         self.settings = Settings(**settings)
-        self.store = store or ForgetfulScope()
+        self.store = store or MemoryScope()
         common = {"settings": self.settings, "now": lambda: self.now, "log": self.log}
         self.scope = ScopeCache(self.source, self.store, owner="edge", **common)
         self.scope.observe(self.observer)

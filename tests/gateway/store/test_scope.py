@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from gateway.errors import StoreError
-from gateway.store.scope import ForgetfulScope, ScopeFile
+from gateway.store.scope import MemoryScope, ScopeFile
 from tests.gateway.client import descriptor_count
 from tests.gateway.hub.identities import KEY, Log, device
 
@@ -96,9 +96,11 @@ def test_identity_in_the_file_is_iot_hubs_json(opened, tmp_path):
     assert json.loads((tmp_path / "scope.jsonl").read_text())["set"]["authentication"]["type"] == "sas"
 
 
-def test_forgetful_scope_keeps_nothing():
-    """For gateways without a state folder."""
-    store = ForgetfulScope()
+def test_memory_scope_keeps_what_was_not_removed():
+    """For gateways without a state folder: it outlives a restart of Edge Hub."""
+    store = MemoryScope()
     store.save(device())
+    assert [one.client_id for one in store.load()] == ["press"]
     store.remove("press")
+    store.remove("nobody")
     assert list(store.load()) == []

@@ -17,7 +17,7 @@ ENDS = ["complete", "reject", "abandon"]
 @pytest.fixture
 def clock():
     """A clock that stands still."""
-    return ManualClock()
+    return ManualClock(1_700_000_000.0)
 
 
 @pytest.fixture
@@ -512,7 +512,7 @@ def test_feedback_that_nobody_takes_is_bounded(clock):
 @pytest.mark.parametrize("seed", range(40))
 def test_any_history_agrees_with_a_slow_model(seed):
     """A list of messages with their state, searched from the start for each question, says the same."""
-    source, clock = random.Random(seed), ManualClock()
+    source, clock = random.Random(seed), ManualClock(1_700_000_000.0)
     limits = CommandLimits(queue_depth=6, most_deliveries=3)
     queues = CommandQueues(clock, limits)
     model, ended, tokens, sent = [], [], {}, 0

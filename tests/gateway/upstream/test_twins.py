@@ -19,7 +19,7 @@ LATER = "2023-11-14T22:13:21.500000Z"
 @pytest.fixture
 def clock():
     """A clock that stands still."""
-    return ManualClock()
+    return ManualClock(1_700_000_000.0)
 
 
 @pytest.fixture

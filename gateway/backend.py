@@ -1,0 +1,142 @@
+"""What a back end does with a gateway and its devices: registrations, methods, messages, twins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.hub.edge import EdgeHub
+from gateway.hub.gatekeeper import Gatekeeper
+from gateway.hub.messages import InputMessage
+from gateway.hub.methods import MethodResult
+from gateway.hub.service_identity import Authentication
+from gateway.store.folder import StateFolder
+from gateway.upstream import Device, Registry
+from gateway.upstream.hub import IotHub, method_call, settle
+from gateway.upstream.registry import THIS_GATEWAY
+
+
+class BackEnd:
+    """The cloud's side of a Gateway, which is the only subclass."""
+
+    hub_hostname: str
+    edge_device_id: str
+    upstream: IotHub
+    _folder: StateFolder
+    _registry: Registry | None
+    _edge: EdgeHub | None
+    _gatekeeper: Gatekeeper | None
+
+    @property
+    def hostname(self) -> str:
+        """The name that leaves use for the gateway (GatewayHostName)."""
+        raise NotImplementedError
+
+    @property
+    def registry(self) -> Registry:
+        """Devices and modules that may connect."""
+        if self._registry is None:
+            where = self._folder.registry
+            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+        return self._registry
+
+    def add_device(
+        self,
+        device_id: str,
+        *,
+        authentication: str = "",
+        primary_key: str = "",
+        secondary_key: str = "",
+        thumbprints: Sequence[str] = (),
+        enabled: bool = True,
+        edge: bool = False,
+        parent: str | None = THIS_GATEWAY,
+    ) -> Device:
+        """Register a device; keys are made unless given (base64).
+
+        `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
+        child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
+        device.
+        """
+        device = Device(
+            device_id,
+            primary_key=primary_key,
+            secondary_key=secondary_key,
+            thumbprints=tuple(thumbprints),
+            enabled=enabled,
+            authentication=authentication,
+            edge=edge,
+            parent=parent,
+        )
+        return self.registry.add(device)
+
+    def remove_device(self, device_id: str, module_id: str | None = None) -> None:
+        """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
+
+        A connected client stays until the gateway refreshes its device scope. Raises RegistryError.
+        """
+        self.upstream.remove(device_id, module_id)
+
+    def refresh_scope(self) -> None:
+        """Let the gateway ask IoT Hub now for everything in its device scope."""
+        if self._gatekeeper is not None:
+            self._gatekeeper.refresh()
+
+    def connection_string(self, device_id: str, module_id: str | None = None) -> str:
+        """The connection string of a device or module, which is registered if it is new."""
+        for name in (None, module_id) if module_id is not None else (None,):
+            if self.registry.get(device_id, name) is None:
+                self.registry.add(Device(device_id, name))
+        found = self.registry.get(device_id, module_id)
+        assert found is not None
+        module = f";ModuleId={module_id}" if module_id is not None else ""
+        proof = f"SharedAccessKey={found.primary_key}" if found.authentication == Authentication.SAS else "x509=true"
+        return f"HostName={self.hub_hostname};DeviceId={device_id}{module};{proof};GatewayHostName={self.hostname}"
+
+    async def invoke_method(
+        self,
+        device_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        module_id: str | None = None,
+        response_timeout: float = 30.0,
+        connect_timeout: float = 0.0,
+    ) -> MethodResult:
+        """Call a direct method of a device or module from the cloud and wait for the answer; timeouts in seconds.
+
+        The result has the client's `status` and `json()` with `http_status` 200; 404 says that it was not there
+        within `connect_timeout`, 504 that it did not answer. Raises GatewayError for what IoT Hub would not send.
+        """
+        client_id = device_id if module_id is None else f"{device_id}/{module_id}"
+        return await self.upstream.invoke(method_call(client_id, name, payload, response_timeout, connect_timeout))
+
+    async def send_to_input(
+        self,
+        device_id: str,
+        module_id: str,
+        input_name: str,
+        body: bytes,
+        *,
+        properties: Mapping[str, str] | None = None,
+        system_properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send a message to a module's input and wait until the module has acknowledged it.
+
+        Raises GatewayError when it is not connected, has not subscribed, or does not acknowledge in time.
+        """
+        if self._edge is None:
+            raise GatewayError("the gateway is not running")
+        arrived: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        message = InputMessage(input_name, body, properties or {}, system_properties or {})
+        self._edge.send_to_input(f"{device_id}/{module_id}", message, settle(arrived))
+        if not await arrived:
+            hint = "it has to be connected and to have subscribed to its inputs"
+            raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
+
+    def push_reported(self) -> None:
+        """Send reported properties up now, instead of once in five seconds."""
+        if self._edge is not None:
+            self._edge.settle()
