@@ -72,9 +72,9 @@ class Authority:
         """Return the gateway's hierarchy; always the same one."""
         return self._chain
 
-    def device(self, device_id: str) -> Level:
-        """Issue a leaf device's identity certificate, signed by the last intermediate."""
-        return self._identity(Role.DEVICE, device_id)
+    def device(self, device_id: str, *, signed_by: Role | None = None) -> Level:
+        """Issue a leaf device's identity certificate, signed by the last intermediate, or by that authority."""
+        return self._identity(Role.DEVICE, device_id, None if signed_by is None else self._chain.level(signed_by))
 
     def edge_identity(self, device_id: str) -> Level:
         """Issue the Edge device's own identity certificate, signed by the last intermediate."""

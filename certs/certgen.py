@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from certs import files, path
 from certs.chain import Level, Role, Template
 from certs.errors import CertsError, FileRefusedError, NameRefusedError
+from certs.issuers import Issuer
 from certs.issuing import issue
-from certs.keys import FreshKeys, KeySource, PrivateKey, key_pem, load_key
+from certs.keys import FreshKeys, KeySource, PrivateKey, key_pem, kind_of, load_key
 from certs.names import name as subject_name
 from certs.profiles import SCRIPT_FIRST_SERIAL, SCRIPT_INTERMEDIATE_CA, SCRIPT_ROOT_CA
 from certs.scripts import ALGORITHMS, BASH, INTERMEDIATE, PRODUCTS, ROOT, Dialect
@@ -80,18 +81,26 @@ class WorkingFolder:
         root = Level(Role.ROOT, Template.of(found), found, key)
         return self._start(root, files.read(key_file), dialect, dialect.algorithm)
 
-    def create(self, command: str, name: str = "") -> list[Path]:
-        """Run one of the scripts' create_... commands for a name; returns the files it wrote."""
+    def create(self, command: str, name: str = "", *, issuer: Issuer | None = None) -> list[Path]:
+        """Run one of the scripts' create_... commands for a name; returns the files it wrote.
+
+        `issuer` signs in place of the script's; a folder without root and intermediate will do then.
+        """
         product = PRODUCTS[command]
         prefix = product.prefix.format(_file_name(name)) if "{}" in product.prefix else product.prefix
-        issuer = self._issuer(product.signed_by, product.profile.role)
+        if issuer is None:
+            signer = self._issuer(product.signed_by, product.profile.role)
+            upper = files.read_certificates(self._full_chain(product.signed_by))
+        else:
+            signer, upper = issuer.level, list(issuer.chain)
+            self._refuse_expired(signer)
+            self._take_in(signer.key)
         kinds = _algorithm(self._remembered_algorithm())
         key = self._keys.key(kinds[0] if product.profile.ca else kinds[1], f"leaf:{prefix}")
         level = issue(
-            product.profile, values={}, key=key, serial=self._next_serial(), now=self._now, issuer=issuer,
+            product.profile, values={}, key=key, serial=self._next_serial(), now=self._now, issuer=signer,
             subject=subject_name(name + product.suffix), days=self._days, role=product.role,
         )  # fmt: skip
-        upper = files.read_certificates(self._full_chain(product.signed_by))
         return self._write(self.folder, prefix, level, key_pem(key), upper, pfx_password=None)
 
     # --- root and intermediate --------------------------------------------------------------------------------------
@@ -121,6 +130,12 @@ class WorkingFolder:
                 item.rename(self.folder / item.name)
         made = [Path("certs") / f"{ROOT}.cert.pem", Path("private") / f"{ROOT}.key.pem"]
         return [self.folder / one for one in [*made, *(file.relative_to(new) for file in written)]]
+
+    def _take_in(self, like: PrivateKey) -> None:
+        """Let this be a folder in which certificates can be made; keys will be like the issuer's."""
+        if not (self.folder / "serial").exists():
+            files.private_folder(self.folder)
+            self._prepare(self.folder, kind_of(like) if kind_of(like) in ALGORITHMS else "rsa2048")
 
     def _prepare(self, new: Path, algorithm: str) -> None:
         for folder in _FOLDERS:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from certs.certgen import WorkingFolder
+    from certs.issuers import Issuer
 
 app = typer.Typer(
     name="certs",
@@ -83,7 +84,6 @@ _product(
     "Make the device CA of a gateway; .ca is appended to NAME, so that it cannot be the gateway's host name.",
 )
 _product("create_edge_device_certificate", "New-CACertsEdgeDevice", "The same under the older command's file names.")
-_product("create_device_certificate", "New-CACertsDevice", "Make a leaf device's identity certificate.")
 _product(
     "create_edge_device_identity_certificate",
     "New-CACertsEdgeDeviceIdentity",
@@ -99,6 +99,39 @@ _product(
     "New-CACertsVerificationCert",
     "Make the certificate that proves to IoT Hub that you own the root's key; NAME is the code it gave.",
 )
+
+
+@app.command("New-CACertsDevice", hidden=True)
+@app.command("create_device_certificate")
+def create_device_certificate(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    folder: Folder = _HERE,
+    issuer: Annotated[
+        str,
+        typer.Option(
+            "--issuer",
+            metavar="AUTHORITY",
+            help="intermediate, or a gateway's: device-ca, device-ca:GATEWAY or, with --state, workload-ca.",
+        ),
+    ] = "intermediate",
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", help="State folder of the gateway whose authority signs [the files: in its folder devices]."
+        ),
+    ] = None,
+) -> None:
+    """Make a leaf device's identity certificate. The full-chain file is what the device sends, for DPS say.
+
+    \b
+    Examples:
+      leafgate certs create_device_certificate press-7 --dir demo
+      leafgate certs create_device_certificate press-7 --dir demo --issuer device-ca
+      leafgate certs create_device_certificate press-7 --state ~/gateway --issuer device-ca
+    """
+    signer = _signer(issuer, folder, state)
+    home = state / "devices" if state is not None and folder == _HERE else folder
+    _tell(_working(home).create("create_device_certificate", name, issuer=signer))
 
 
 # --- ca-certs.ps1 ---------------------------------------------------------------------------------------------------
@@ -260,6 +293,22 @@ def _working(folder: Path) -> WorkingFolder:
     from certs.certgen import WorkingFolder
 
     return WorkingFolder(folder, say=_say)
+
+
+def _signer(text: str, folder: Path, state: Path | None) -> Issuer | None:
+    """Find the authority that --issuer names; None is the script's own, the intermediate."""
+    from certs import Role, issuers
+    from certs.errors import CertsError
+
+    kind, colon, gateway = text.partition(":")
+    if state is not None and not colon and kind in issuers.OF_GATEWAY:
+        return issuers.of_state(state, Role(kind))
+    if state is None and kind == Role.DEVICE_CA and bool(colon) == bool(gateway):
+        return issuers.of_working_folder(folder, gateway)
+    if state is None and text == "intermediate":
+        return None
+    where = f"--state has {', '.join(issuers.OF_GATEWAY)}" if state else "a folder has intermediate and device-ca"
+    raise CertsError(f"--issuer {text} is no authority here", where)
 
 
 def _tell(written: list[Path]) -> None:

@@ -1,7 +1,7 @@
 """YAML -> model. Every mistake is `file:line:column: what; write this instead`, and all of them come at once.
 
 Rule: positions are those of the YAML node that is wrong (the key when the key is, the value when the value is),
-counted from 1. This module is the only one that imports ruamel.yaml.
+counted from 1. Only this module and check.configured import ruamel.yaml.
 """
 
 from __future__ import annotations

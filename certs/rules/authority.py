@@ -20,18 +20,25 @@ _ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 def may_sign(case: Case) -> Iterator[Problem]:
     """A1, A2: everything above the first certificate must be a CA and allowed to sign certificates."""
     for step in case.path.steps[1:]:
-        usage = extension(step.certificate, x509.KeyUsage)
-        if not path.is_ca(step.certificate) and not _is_old_root(step.certificate):
-            yield Problem(
-                "A1", "error", f"{cn(step.certificate)} signs certificates but is no CA",
-                "its basicConstraints do not say CA:TRUE", "make it with CA:TRUE (the scripts' device CA profile)",
-                step.index, like=_like_no_ca(step.certificate),
-            )  # fmt: skip
-        elif usage is not None and not usage.key_cert_sign:
-            yield Problem(
-                "A2", "error", f"{cn(step.certificate)} may not sign certificates", "its keyUsage lacks keyCertSign",
-                "make it with keyUsage keyCertSign", step.index, like="devca-no-certsign",
-            )  # fmt: skip
+        if problem := no_authority(step.certificate, step.index):
+            yield problem
+
+
+def no_authority(certificate: x509.Certificate, index: int | None = None) -> Problem | None:
+    """Return A1 or A2 when the certificate may not sign others."""
+    usage = extension(certificate, x509.KeyUsage)
+    if not path.is_ca(certificate) and not _is_old_root(certificate):
+        return Problem(
+            "A1", "error", f"{cn(certificate)} signs certificates but is no CA",
+            "its basicConstraints do not say CA:TRUE", "make it with CA:TRUE (the scripts' device CA profile)",
+            index, like=_like_no_ca(certificate),
+        )  # fmt: skip
+    if usage is not None and not usage.key_cert_sign:
+        return Problem(
+            "A2", "error", f"{cn(certificate)} may not sign certificates", "its keyUsage lacks keyCertSign",
+            "make it with keyUsage keyCertSign", index, like="devca-no-certsign",
+        )  # fmt: skip
+    return None
 
 
 def depth(case: Case) -> Iterator[Problem]:

@@ -17,19 +17,26 @@ _LONGEST_CN = 64  # RFC 5280, ub-common-name
 def time(case: Case) -> Iterator[Problem]:
     """E1, E2: each certificate of the path must be valid now, the trusted root included."""
     for step in case.path.steps:
-        start, end = step.certificate.not_valid_before_utc, step.certificate.not_valid_after_utc
-        if end < case.now:
-            yield Problem(
-                "E1", "error", f"{cn(step.certificate)} has expired", f"valid until {_minute(end)}",
-                "renew it and everything that it signed, then restart the gateway", step.index,
-                like="expired-root-notsent" if path.is_self_signed(step.certificate) else "expired-srv",
-            )  # fmt: skip
-        elif start > case.now:
-            yield Problem(
-                "E2", "error", f"{cn(step.certificate)} is not valid yet", f"valid from {_minute(start)}",
-                "compare the clocks of gateway and leaf (NTP)", step.index,
-                like="notyet-root" if path.is_self_signed(step.certificate) else "notyet-srv",
-            )  # fmt: skip
+        if problem := outside(step.certificate, case.now, step.index):
+            yield problem
+
+
+def outside(certificate: x509.Certificate, now: datetime, index: int | None = None) -> Problem | None:
+    """Return E1 or E2 when the certificate is not valid at that time."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if end < now:
+        return Problem(
+            "E1", "error", f"{cn(certificate)} has expired", f"valid until {_minute(end)}",
+            "renew it and everything that it signed, then restart the gateway", index,
+            like="expired-root-notsent" if path.is_self_signed(certificate) else "expired-srv",
+        )  # fmt: skip
+    if start > now:
+        return Problem(
+            "E2", "error", f"{cn(certificate)} is not valid yet", f"valid from {_minute(start)}",
+            "compare the clocks of gateway and leaf (NTP)", index,
+            like="notyet-root" if path.is_self_signed(certificate) else "notyet-srv",
+        )  # fmt: skip
+    return None
 
 
 def policy(case: Case) -> Iterator[Problem]:

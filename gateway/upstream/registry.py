@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,9 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._devices)
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(tuple(self._devices.values()))
 
     def get(self, device_id: str, module_id: str | None = None) -> Device | None:
         """The device or module, if it is registered."""
