@@ -1,8 +1,10 @@
 """A gateway below a device CA that exists already."""
 
+import json
+
 import pytest
 
-from certs import Authority, CachedKeys, CertsError, Role
+from certs import Authority, CachedKeys, CertsError, Role, layout
 from certs.elsewhere import KeyNotHereError
 from certs.errors import DeviceCaNameError
 from certs.existing import below, with_device_ca_key
@@ -103,3 +105,31 @@ def test_kept_chain_takes_only_its_own_device_ca_key():
     assert with_device_ca_key(chain, key).levels == chain.levels
     with pytest.raises(CertsError, match="not that of the chain kept"):
         with_device_ca_key(chain, chain.server.key)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_chain_below_an_existing_device_ca_survives_saving_and_loading(root, tmp_path):
+    """The keys that are not here are in no file, also where a root is not even known, and the chain comes back."""
+    certificates, key = delivered(factory(), root=root)
+    stranger = Authority(key="ec", root_cn="Another Root", keys=CachedKeys()).chain()
+    before = below(certificates, key, hostname="gw.test", trust=() if root else stranger.trust, keys=CachedKeys())
+    layout.save(before, tmp_path)
+    assert len(list(tmp_path.rglob("*.key.pem"))) == 2
+    after = layout.load(tmp_path)
+    assert after == before
+    assert judge(after, tmp_path).code == (None if root else 20)
+    with pytest.raises(KeyNotHereError):
+        _ = after.level(Role.INTERMEDIATE).key_pem
+
+
+@pytest.mark.parametrize("reference", ["", {}, {"uri": 1, "module": "x"}])
+def test_damaged_reference_to_a_key_is_told(reference, tmp_path):
+    """A state folder in which it is not said where a key is belongs to nobody."""
+    certificates, key = delivered(factory())
+    layout.save(below(certificates, key, hostname="gw.test", keys=CachedKeys()), tmp_path)
+    path = tmp_path / layout.FOLDER / "chain.json"
+    description = json.loads(path.read_text())
+    description["elsewhere"]["2-intermediate"] = reference
+    path.write_text(json.dumps(description))
+    with pytest.raises(CertsError, match="not what leafgate wrote"):
+        layout.load(tmp_path)
