@@ -9,20 +9,44 @@ the device CA's (aziot-certd in Azure/iot-identity-service takes it so).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from cryptography import x509
 
-from certs import names, path
+from certs import files, names, path, pkcs11uri
 from certs.chain import Chain, Level, Role, Signer, Template
-from certs.elsewhere import owners_key
+from certs.elsewhere import KeyElsewhere, owners_key
 from certs.errors import CertsError, DeviceCaNameError
 from certs.issuing import issue
 from certs.keys import KeySource, PrivateKey
+from certs.pkcs11 import open_key
 from certs.profiles import Serial, generation_below
 from certs.workshop import Workshop
 from certs.x509io import is_signed_by, key_id, public_key_id
+
+
+@dataclass(frozen=True)
+class DeviceCa:
+    """A device CA as its owner hands it over: its certificate and those above it, its key, and the trust bundle."""
+
+    certificates: tuple[x509.Certificate, ...]
+    key: PrivateKey = field(repr=False)
+    trust: tuple[x509.Certificate, ...] = ()
+
+    @classmethod
+    def read(
+        cls, full_chain: Path, key: str, *, trust_bundle: Path | None = None, module: str | None = None
+    ) -> DeviceCa:
+        """Read the files; for `key` and `module` see `read_key`."""
+        trust = files.read_certificates(trust_bundle) if trust_bundle else ()
+        return cls(tuple(files.read_certificates(full_chain)), read_key(key, module), tuple(trust))
+
+
+def read_key(key: str, module: str | None = None) -> PrivateKey:
+    """Read a PEM file, or open what a PKCS #11 URI names with the library `module`. Raises CertsError."""
+    return open_key(pkcs11uri.parse(key), module) if pkcs11uri.is_uri(key) else files.read_key(Path(key))
 
 
 def below(
@@ -72,6 +96,13 @@ def below(
     certificates = tuple(level.certificate for level in levels)
     sent = certificates if row.sends_root else tuple(one for one in certificates if not path.is_self_signed(one))
     return Chain(hostname, row.name, tuple(levels), sent, tuple(trust) or (levels[-1].certificate,), workshop)
+
+
+def check_device_ca_key(chain: Chain) -> None:
+    """See that a device CA whose key is elsewhere can sign. Raises CertsError."""
+    for level in chain.levels:
+        if level.role is Role.DEVICE_CA and isinstance(level.key, KeyElsewhere):
+            level.key.check()
 
 
 def with_device_ca_key(chain: Chain, key: PrivateKey) -> Chain:

@@ -121,7 +121,7 @@ class TokenKey:
             raise CertsError(f"key {kind!r} does not exist", f"one of {', '.join(_MAKES)}")
         with self._session(writing=True) as session:
             if _privates(session, self.uri):
-                raise TokenError("KeyExists", f"{self.name} exists already", "use it, or choose another object")
+                raise TokenError("KeyExists", f"{self.name} exists already", "leave --generate out to use it, or choose another object")
             _make(session, _MAKES[kind], self.uri.object, self.uri.id or os.urandom(8))
 
     # --- the token --------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class TokenKey:
         )
 
     def _login(self, token: Any, *, writing: bool) -> Any:
-        pin = self.uri.pin() or os.environ.get(PIN_VARIABLE)
+        pin = self.uri.pin() or os.environ.get(PIN_VARIABLE) or None
         try:
             return token.open(rw=writing, user_pin=pin)
         except _names().UserAlreadyLoggedIn:  # another library of this process; a login counts for all sessions
