@@ -29,6 +29,7 @@ MODULE_VARIABLE = "LEAFGATE_PKCS11_MODULE"
 PIN_VARIABLE = "LEAFGATE_PKCS11_PIN"
 #: kinds that can be made in a token: RSA's length in bits, or the curve
 _MAKES: dict[str, int | str] = {"ec": "secp256r1", "ec384": "secp384r1", "rsa2048": 2048, "rsa4096": 4096}
+_SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"  # where Debian's package libsofthsm2 puts it
 _CURVES = ("secp256r1", "secp384r1")
 
 _lock = threading.Lock()
@@ -60,7 +61,8 @@ _REASONS: dict[str, tuple[str, str]] = {
     "TokenWriteProtected": ("{} is write-protected", "make the key with the token's own tool"),
     **dict.fromkeys(
         ("DeviceRemoved", "DeviceError", "TokenNotPresent", "TokenNotRecognised", "SessionHandleInvalid",
-         "SessionClosed", "SlotIDInvalid", "ObjectHandleInvalid", "KeyHandleInvalid"),
+         "SessionClosed", "SlotIDInvalid", "ObjectHandleInvalid", "KeyHandleInvalid",
+         "GeneralError", "FunctionFailed"),  # these two are what SoftHSM says when a token's files are away
         _GONE,
     ),
 }  # fmt: skip
@@ -121,7 +123,11 @@ class TokenKey:
             raise CertsError(f"key {kind!r} does not exist", f"one of {', '.join(_MAKES)}")
         with self._session(writing=True) as session:
             if _privates(session, self.uri):
-                raise TokenError("KeyExists", f"{self.name} exists already", "leave --generate out to use it, or choose another object")
+                raise TokenError(
+                    "KeyExists",
+                    f"{self.name} exists already",
+                    "leave --generate out to use it, or choose another object",
+                )
             _make(session, _MAKES[kind], self.uri.object, self.uri.id or os.urandom(8))
 
     # --- the token --------------------------------------------------------------------------------------------------
@@ -133,41 +139,41 @@ class TokenKey:
         with _lock:
             if self._refused:
                 raise self._refused
+            library = _library(self.module)
             try:
-                session = self._login(self._token(pkcs11), writing=writing)
+                session = self._login(self._token(library), writing=writing)
                 try:
                     yield session
                 finally:
                     session.close()
             except pkcs11.PKCS11Error as error:
-                raise self._told(error) from None
+                told = self._told(error)
+                if (told.message, told.hint) == self._words(_GONE):
+                    library.finalize()  # else a token that comes back stays unknown to it
+                raise told from None
 
-    def _token(self, pkcs11: Any) -> Any:
-        try:
-            library = pkcs11.lib(_path(self.module))
-        except pkcs11.PKCS11Error as error:
-            raise TokenError(
-                type(error).__name__,
-                f"{self.module} is no PKCS #11 library that can be loaded",
-                f"SoftHSM's is /usr/lib/softhsm/libsofthsm2.so in Debian (`apt-get install softhsm2`): {_of(error)}",
-            ) from None
-        there = [one for one in library.get_tokens() if pkcs11.TokenFlag.TOKEN_INITIALIZED in one.flags]
+    def _token(self, library: Any) -> Any:
+        there = [one for one in library.get_tokens() if _names().TokenFlag.TOKEN_INITIALIZED in one.flags]
         found = [one for one in there if _is_meant(one, self.uri)]
         if len(found) == 1:
             return found[0]
-        raise TokenError(
-            "MultipleTokensReturned" if found else "NoSuchToken",
-            f"{len(found) or 'no'} token{'s' if found else ''} of {self.module} fit{'' if found else 's'} {self.name}",
-            f"there {'are ' + ', '.join(_shown(one) for one in there) if there else 'is none at all'}"
-            + ("" if there else "; SoftHSM looks where SOFTHSM2_CONF says"),
+        hint = (
+            f"there are {', '.join(map(_shown, there))}"
+            if there
+            else "it has none; SoftHSM's are where the file that SOFTHSM2_CONF names says"
         )
+        if found:
+            raise TokenError("MultipleTokensReturned", f"{len(found)} tokens of {self.module} fit {self.name}", hint)
+        raise TokenError("NoSuchToken", f"no token of {self.module} fits {self.name}", hint)
 
     def _login(self, token: Any, *, writing: bool) -> Any:
-        pin = self.uri.pin() or os.environ.get(PIN_VARIABLE) or None
         try:
-            return token.open(rw=writing, user_pin=pin)
-        except _names().UserAlreadyLoggedIn:  # another library of this process; a login counts for all sessions
+            return token.open(rw=writing, user_pin=self._pin())
+        except _names().UserAlreadyLoggedIn:  # somebody else in this process; a login counts for all sessions
             return token.open(rw=writing)
+
+    def _pin(self) -> str | None:
+        return self.uri.pin() or os.environ.get(PIN_VARIABLE) or None
 
     def _private(self, session: Any) -> Any:
         found = _privates(session, self.uri)
@@ -183,9 +189,9 @@ class TokenKey:
                 "MultipleObjectsReturned", f"{len(found)} private keys fit {self.name}", "add ;id=... to the URI"
             )
         labels = sorted({str(one.label) for one in _privates(session, Uri())})
-        hint = (
-            f"there are {', '.join(labels)}" if labels else "there is none that can be seen with this PIN, or without"
-        )
+        hint = f"the token has {', '.join(labels)}" if labels else "the token has none; --generate makes one"
+        if not labels and self._pin() is None:
+            hint = f"a token shows its keys only with its PIN: set {PIN_VARIABLE}"
         return TokenError("NoSuchKey", f"no private key fits {self.name}", hint)
 
     def _unsupported(self, kind: str) -> TokenError:
@@ -195,13 +201,14 @@ class TokenKey:
 
     def _told(self, error: Exception) -> TokenError:
         reason = type(error).__name__
-        text, hint = _REASONS.get(
-            reason, (f"{{}} refused: {_of(error)}", "the token's own tool may tell more; is it the right slot?")
-        )
-        told = TokenError(reason, text.format(f"token {self.uri.token!r}" if self.uri.token else self.name), hint)
+        unknown = (f"{{}} refused: {_of(error)}", "the token's own tool may tell more")
+        told = TokenError(reason, *self._words(_REASONS.get(reason, unknown)))
         if reason.startswith("Pin"):
             self._refused = told
         return told
+
+    def _words(self, words: tuple[str, str]) -> tuple[str, str]:
+        return words[0].replace("{}", f"token {self.uri.token!r}" if self.uri.token else self.name), words[1]
 
 
 def open_key(uri: Uri, module: str | None = None) -> PrivateKey:
@@ -216,7 +223,7 @@ def token_key(uri: Uri, module: str | None = None) -> TokenKey:
     if not library:
         raise CertsError(
             f"{uri}: it is not said which PKCS #11 library speaks with the token",
-            f"give --pkcs11-module or {MODULE_VARIABLE}, for SoftHSM /usr/lib/softhsm/libsofthsm2.so",
+            f"give --pkcs11-module or {MODULE_VARIABLE}; SoftHSM's is {_SOFTHSM}",
         )
     return TokenKey(uri, library)
 
@@ -304,13 +311,22 @@ def _digest_info(digest: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
     return _DIGEST_INFO[algorithm.name] + digest
 
 
+def _library(module: str) -> Any:
+    """Load a library, or take the loaded one. Raises TokenError."""
+    pkcs11 = _names()
+    try:
+        return pkcs11.lib(str(Path(module).resolve()) if "/" in module else module)  # two spellings would be two
+    except pkcs11.PKCS11Error as error:
+        reason = type(error).__name__
+        if reason == "PKCS11Error":
+            why, hint = f"cannot be loaded: {_of(error).split(': ', 2)[-1]}", "SoftHSM's is " + _SOFTHSM
+        else:
+            why, hint = f"cannot be initialised ({reason})", "SoftHSM wants the file that SOFTHSM2_CONF names"
+        raise TokenError(reason, f"PKCS #11 library {module} {why}", hint) from None
+
+
 def _of(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _path(module: str) -> str:
-    """Return one spelling of a library's path: a library cannot be initialised twice."""
-    return str(Path(module).resolve()) if "/" in module else module
 
 
 def _names() -> Any:
