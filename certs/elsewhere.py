@@ -174,3 +174,8 @@ def owners_key(certificate: x509.Certificate) -> PrivateKey:
     except (ValueError, UnsupportedAlgorithm):
         public = None
     return key_elsewhere(public, Owner(common_name(certificate.subject)))
+
+
+def can_sign(key: PrivateKey) -> bool:
+    """Tell whether a key is here or in a token, and not with the certificate's owner."""
+    return not (isinstance(key, KeyElsewhere) and isinstance(key.holder, Owner))
