@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from certs import files, path
 from certs.chain import Level, Role, Template
+from certs.elsewhere import KeyElsewhere
 from certs.errors import CertsError, FileRefusedError, NameRefusedError
 from certs.issuers import Issuer
 from certs.issuing import issue
@@ -81,10 +82,13 @@ class WorkingFolder:
         root = Level(Role.ROOT, Template.of(found), found, key)
         return self._start(root, files.read(key_file), dialect, dialect.algorithm)
 
-    def create(self, command: str, name: str = "", *, issuer: Issuer | None = None) -> list[Path]:
+    def create(
+        self, command: str, name: str = "", key: PrivateKey | None = None, *, issuer: Issuer | None = None
+    ) -> list[Path]:
         """Run one of the scripts' create_... commands for a name; returns the files it wrote.
 
-        `issuer` signs in place of the script's; a folder without root and intermediate will do then.
+        `key` is one that exists already; where it is elsewhere (in a token), there is no key file and no PFX. `issuer`
+        signs in place of the script's; a folder without root and intermediate will do then.
         """
         product = PRODUCTS[command]
         prefix = product.prefix.format(_file_name(name)) if "{}" in product.prefix else product.prefix
@@ -96,12 +100,13 @@ class WorkingFolder:
             self._refuse_expired(signer)
             self._take_in(signer.key)
         kinds = _algorithm(self._remembered_algorithm())
-        key = self._keys.key(kinds[0] if product.profile.ca else kinds[1], f"leaf:{prefix}")
+        key = key or self._keys.key(kinds[0] if product.profile.ca else kinds[1], f"leaf:{prefix}")
         level = issue(
             product.profile, values={}, key=key, serial=self._next_serial(), now=self._now, issuer=signer,
             subject=subject_name(name + product.suffix), days=self._days, role=product.role,
         )  # fmt: skip
-        return self._write(self.folder, prefix, level, key_pem(key), upper, pfx_password=None)
+        pem_key = None if isinstance(key, KeyElsewhere) else key_pem(key)
+        return self._write(self.folder, prefix, level, pem_key, upper, pfx_password=None)
 
     # --- root and intermediate --------------------------------------------------------------------------------------
 
@@ -165,16 +170,13 @@ class WorkingFolder:
         folder: Path,
         prefix: str,
         level: Level,
-        pem_key: bytes,
+        pem_key: bytes | None,
         upper: Sequence[x509.Certificate],
         *,
         pfx_password: bytes | None,
     ) -> list[Path]:
         """Write all files of one certificate: key, request, certificate, full chain (root included), PFX; enter it."""
-        protection = BestAvailableEncryption(pfx_password) if pfx_password else NoEncryption()
-        pfx = pkcs12.serialize_key_and_certificates(
-            prefix.encode(), level.key, level.certificate, list(upper), protection
-        )
+        pfx = _pfx(prefix, level, upper, pfx_password) if pem_key else None
         request = x509.CertificateSigningRequestBuilder(level.template.subject).sign(level.key, hashes.SHA256())
         contents = {
             f"private/{prefix}.key.pem": pem_key,
@@ -187,9 +189,10 @@ class WorkingFolder:
             target = folder / name
             if target.exists():
                 self._say(f"the earlier {name} was moved to {files.move_aside(target).name}")
-            files.write_new(target, data, private=name.endswith((".key.pem", ".pfx")))
+            if data is not None:
+                files.write_new(target, data, private=name.endswith((".key.pem", ".pfx")))
         self._enter(folder, level)
-        return [folder / name for name in contents]
+        return [folder / name for name, data in contents.items() if data is not None]
 
     def _enter(self, folder: Path, level: Level) -> None:
         """Enter a certificate into what `openssl ca` keeps: newcerts, index.txt, serial."""
@@ -244,6 +247,11 @@ class WorkingFolder:
     def _remembered_algorithm(self) -> str:
         file = self.folder / "algorithmUsed.txt"
         return files.read(file).decode(errors="replace").strip() if file.exists() else ""
+
+
+def _pfx(prefix: str, level: Level, upper: Sequence[x509.Certificate], password: bytes | None) -> bytes:
+    protection = BestAvailableEncryption(password) if password else NoEncryption()
+    return pkcs12.serialize_key_and_certificates(prefix.encode(), level.key, level.certificate, upper, protection)
 
 
 def _algorithm(word: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from cryptography import x509
 
 from certs import x509io
+from certs.elsewhere import can_sign
 from certs.errors import CertsError, NoSuchLevelError
 from certs.keys import PrivateKey, key_pem
 from certs.names import common_name
@@ -214,10 +215,10 @@ class Chain:
         span = timedelta(seconds=round(seconds))
         if not span:
             return self
-        own = {level.certificate for level in self.levels}
-        if not own.issuperset(self.sent):
+        own = {level.certificate for level in self.levels if can_sign(level.key)}
+        if not own.issuperset((*self.sent, *(level.certificate for level in self.levels))):
             raise CertsError(
-                "the chain cannot be moved in time: it sends a certificate that it does not have the key of",
+                "the chain cannot be moved in time: it has a certificate that it does not have the key of",
                 "let time pass with a chain of leafgate's own",
             )
         return self.reissue_all(lambda level: level.template.moved(span))

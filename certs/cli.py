@@ -78,11 +78,47 @@ def _product(command: str, alias: str, doc: str) -> None:
     app.command(alias, hidden=True)(run)
 
 
-_product(
-    "create_edge_device_ca_certificate",
-    "New-CACertsEdgeDeviceCA",
-    "Make the device CA of a gateway; .ca is appended to NAME, so that it cannot be the gateway's host name.",
-)
+@app.command("create_edge_device_ca_certificate")
+@app.command("New-CACertsEdgeDeviceCA", hidden=True)
+def create_edge_device_ca_certificate(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    folder: Folder = _HERE,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="FILE|URI", help="A key of yours: a PEM file, or pkcs11:token=...;object=..."),
+    ] = None,
+    generate: Annotated[
+        str | None,
+        typer.Option("--generate", metavar="KIND", help="Make that key in the token: ec, ec384, rsa2048 or rsa4096."),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option("--pkcs11-module", metavar="FILE", envvar="LEAFGATE_PKCS11_MODULE", help="Library of the token."),
+    ] = None,
+) -> None:
+    """Make the device CA of a gateway; .ca is appended to NAME, so that it cannot be the gateway's host name.
+
+    The PIN of a token is in LEAFGATE_PKCS11_PIN or in the file that the URI's pin-source names.
+
+    \b
+    Examples:
+      leafgate certs create_edge_device_ca_certificate mygateway --dir demo
+      leafgate certs create_edge_device_ca_certificate mygateway --dir demo \\
+        --key 'pkcs11:token=edge;object=device-ca' --generate ec --pkcs11-module /usr/lib/softhsm/libsofthsm2.so
+    """
+    from certs.errors import CertsError
+    from certs.existing import read_key
+    from certs.pkcs11 import token_key
+    from certs.pkcs11uri import is_uri, parse
+
+    working = _working(folder)
+    if generate:
+        if key is None or not is_uri(key):
+            raise CertsError("--generate makes a key in a token", "name it: --key 'pkcs11:token=edge;object=device-ca'")
+        token_key(parse(key), module).generate(generate)
+    _tell(working.create("create_edge_device_ca_certificate", name, read_key(key, module) if key else None))
+
+
 _product("create_edge_device_certificate", "New-CACertsEdgeDevice", "The same under the older command's file names.")
 _product(
     "create_edge_device_identity_certificate",

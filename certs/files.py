@@ -77,8 +77,13 @@ def _in_place_of_certificates(content: bytes) -> tuple[str, str]:
 
 def read_own_key(path: Path) -> PrivateKey:
     """Read a private key file that this package wrote."""
+    return read_key(path, own=True)
+
+
+def read_key(path: Path, *, own: bool = False) -> PrivateKey:
+    """Read a private key file; `own` as for `load_key`."""
     try:
-        return load_key(read(path), own=True)
+        return load_key(read(path), own=own)
     except ValueError:
         raise FileRefusedError(
             path, "not a private key that can be read", "PEM, RSA or EC; is the password right?"

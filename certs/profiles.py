@@ -13,7 +13,7 @@ from enum import Enum
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from certs.chain import Role
-from certs.errors import UnknownGenerationError
+from certs.errors import CertsError, UnknownGenerationError
 
 SCRIPT_ROOT = "Azure_IoT_Hub_CA_Cert_Test_Only"  # certGen.sh today
 SCRIPT_INTERMEDIATE = "Azure_IoT_Hub_Intermediate_Cert_Test_Only"
@@ -280,3 +280,12 @@ def generation(name: str) -> Generation:
     if name not in TABLE:
         raise UnknownGenerationError(name, GENERATIONS)
     return TABLE[name]
+
+
+def generation_below(name: str) -> Generation:
+    """Return a row whose gateways can be given a device CA, or raise CertsError."""
+    row = generation(name)
+    if row.root is None or row.device_ca is None:
+        has = ", ".join(one.name for one in TABLE.values() if one.root and one.device_ca)
+        raise CertsError(f"a gateway of generation {name} cannot be given a device CA", f"choose one of {has}")
+    return row

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import Authority, Chain, Role, apply_defects, other_root, same_named_root
+from certs.existing import DeviceCa, below
 from certs.renewal import limit_device_ca
 
 LARGEST_SEED = 2**32 - 1
@@ -36,9 +37,19 @@ class ChainPlan:
     days: int | None = None
     device_ca_days: int | None = None
     seed: int | None = None
+    device_ca: DeviceCa | None = None
 
     def build(self) -> Chain:
         """Make the chain, spoil it as asked, and choose what goes on the wire."""
+        chain = self._chain() if self.device_ca is None else self._below(self.device_ca)
+        if self.device_ca_days is not None:
+            chain = limit_device_ca(chain, self.device_ca_days)
+        chain = apply_defects(chain, self.defects)
+        if self.send is None:
+            return chain
+        return chain.sending([level.certificate for role in self.send for level in chain.levels if level.role == role])
+
+    def _chain(self) -> Chain:
         authority = Authority(
             hostname=self.hostname,
             generation=self.generation,
@@ -51,13 +62,21 @@ class ChainPlan:
             days=self.days,
             seed=self.seed,
         )
-        chain = authority.chain()
-        if self.device_ca_days is not None:
-            chain = limit_device_ca(chain, self.device_ca_days)
-        chain = apply_defects(chain, self.defects)
-        if self.send is None:
-            return chain
-        return chain.sending([level.certificate for role in self.send for level in chain.levels if level.role == role])
+        return authority.chain()
+
+    def _below(self, device_ca: DeviceCa) -> Chain:
+        return below(
+            device_ca.certificates,
+            device_ca.key,
+            hostname=self.hostname,
+            generation=self.generation,
+            trust=device_ca.trust,
+            key_kind=self.key,
+            ip_san=self.ip_san,
+            client_names=self.client_names,
+            allow_cn_loop=self.allow_cn_loop,
+            seed=self.seed,
+        )
 
 
 def trusted(word: str, chain: Chain) -> bytes:

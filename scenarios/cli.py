@@ -75,6 +75,22 @@ def up(
     intermediates: Annotated[
         int, _option("--intermediates", "Intermediate CAs between root and device CA.", min=0, max=20)
     ] = 1,
+    device_ca_cert: Annotated[
+        Path | None,
+        _option("--device-ca-cert", "Your device CA: its certificate and those above it.", metavar="FULL-CHAIN"),
+    ] = None,
+    device_ca_key: Annotated[
+        str | None,
+        _option("--device-ca-key", "Its key: a PEM file, or pkcs11:token=...;object=...", metavar="FILE|URI"),
+    ] = None,
+    pkcs11_module: Annotated[
+        str | None,
+        _option("--pkcs11-module", "Library of the token; its PIN is in LEAFGATE_PKCS11_PIN.", metavar="FILE"),
+    ] = None,
+    trust_bundle: Annotated[
+        Path | None,
+        _option("--trust-bundle", "What leaves trust, if not the root in FULL-CHAIN.", metavar="FILE"),
+    ] = None,
     key: Annotated[
         KeyKind | None, _option("--key", "Keys of the chain [default: ec, or what the generation used].")
     ] = None,
@@ -130,6 +146,7 @@ def up(
     Examples:
       leafgate up --leaf dev1 --leaf dev2
       leafgate up --hostname iotedgegw.local --device-ca-cn iotgateway.ca
+      leafgate up --device-ca-cert ca-full-chain.pem --device-ca-key ca.key.pem
       leafgate up --scenario tls/missing-intermediate
       leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
@@ -144,6 +161,10 @@ def up(
         generation=generation.value,
         device_ca_cn=device_ca_cn,
         intermediates=intermediates,
+        device_ca_cert=device_ca_cert,
+        device_ca_key=device_ca_key,
+        pkcs11_module=pkcs11_module,
+        trust_bundle=trust_bundle,
         key=key.value if key else None,
         ip_san=tuple(ip_san or ()),
         defects=tuple(defect or ()),

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-from certs import DEFECTS, CertsError, Chain, hostname, layout, loop
+from certs import DEFECTS, CertsError, Chain, existing, hostname, layout, loop, pkcs11uri
 from gateway import Gateway, Settings
 from gateway.config import TlsVersion
 from gateway.faults.catalogue import read
@@ -30,7 +30,17 @@ from scenarios.stage import chains_for
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 DEFAULT_LEAF = "leaf-1"
-CHAIN_OPTIONS = ("generation", "device_ca_cn", "intermediates", "key", "ip_san", "defects", "scenario")
+CHAIN_OPTIONS = (
+    "generation",
+    "device_ca_cn",
+    "intermediates",
+    "key",
+    "ip_san",
+    "defects",
+    "scenario",
+    "device_ca_cert",
+)
+SECRETS = ("LEAFGATE_DEVICE_CA_KEY", "LEAFGATE_PKCS11_PIN")  # no business of the command that is run
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class Options:
     generation: str = "documented"
     device_ca_cn: str | None = None
     intermediates: int = 1
+    device_ca_cert: Path | None = None
+    device_ca_key: str | None = field(default=None, repr=False)  # the URI of a key may have a PIN in it
+    pkcs11_module: str | None = None
+    trust_bundle: Path | None = None
     key: str | None = None
     ip_san: Sequence[str] = ()
     defects: Sequence[str] = ()
@@ -87,9 +101,24 @@ def _check(options: Options) -> None:
     for version in options.tls:
         if version not in TLS_VERSIONS:
             raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
+    _check_device_ca(options)
     parse_settings(options.settings)
     for fault in options.faults:
         read(fault)
+
+
+def _check_device_ca(options: Options) -> None:
+    given = options.device_ca_cert is not None
+    if given != (options.device_ca_key is not None):
+        raise ScenariosError("--device-ca-cert and --device-ca-key go together", "give the certificate and its key")
+    if not given and options.trust_bundle is not None:
+        raise ScenariosError("--trust-bundle is for a device CA of yours", "give --device-ca-cert and --device-ca-key")
+    for option in ("scenario", "device_ca_cn", "intermediates"):
+        if given and getattr(options, option) != getattr(Options, option):
+            name = option.replace("_", "-")
+            raise ScenariosError(f"--{name} makes a device CA and --device-ca-cert has one", "leave one of them out")
+    if options.device_ca_key is not None and pkcs11uri.is_uri(options.device_ca_key):
+        pkcs11uri.parse(options.device_ca_key)
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -178,6 +207,9 @@ def _warn(chain: Chain) -> None:
 def _kept_chain(options: Options, state: Path) -> Chain:
     """The chain of an earlier run: it stays as it is, and what it does not fit is said."""
     chain = layout.load(state)
+    if options.device_ca_key is not None:
+        chain = existing.with_device_ca_key(chain, existing.read_key(options.device_ca_key, options.pkcs11_module))
+    existing.check_device_ca_key(chain)
     note = hostname.check_hostname(chain, options.hostname) if options.hostname != Options.hostname else None
     if note is not None:
         _say(note.message, note.fix)
@@ -187,6 +219,14 @@ def _kept_chain(options: Options, state: Path) -> Chain:
 
 
 def _plan(options: Options) -> ChainPlan:
+    device_ca = None
+    if options.device_ca_cert is not None and options.device_ca_key is not None:
+        device_ca = existing.DeviceCa.read(
+            options.device_ca_cert,
+            options.device_ca_key,
+            trust_bundle=options.trust_bundle,
+            module=options.pkcs11_module,
+        )
     return ChainPlan(
         hostname=options.hostname,
         generation=options.generation,
@@ -198,6 +238,7 @@ def _plan(options: Options) -> ChainPlan:
         client_names=options.connect_names,
         allow_cn_loop=options.allow_cn_loop,
         seed=options.seed,
+        device_ca=device_ca,
     )
 
 
@@ -245,7 +286,7 @@ def _environment(service: Service, ready_file: Path) -> dict[str, str]:
         variables["IOTEDGE_ROOT_CA_CERT_PATH"] = str(actor.pem or os.devnull)
         if actor.setting.trust == "system":
             variables |= dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(actor.pem))
-    return {**os.environ, **variables}
+    return {name: value for name, value in os.environ.items() if name not in SECRETS} | variables
 
 
 async def _run_command(command: Sequence[str], environment: Mapping[str, str], stop: asyncio.Event) -> int:
