@@ -21,7 +21,7 @@ from scenarios.reports.text import Style
 from scenarios.results import Result
 from scenarios.runner import play, play_all
 from scenarios.steps.connect import Connect
-from scenarios.words import printable
+from scenarios.words import enumeration, printable
 
 # The names of the certificate article in the IoT Edge documentation.
 HOSTNAME, DEVICE_CA = "iotedgegw.local", "iotgateway.ca"
@@ -144,10 +144,11 @@ class _Demo:
         rows = [(row.who, row.text + (f"  ({row.note})" if row.note else "")) for row in result.rows[1:]]
         rows = list(dict.fromkeys(row for row in rows if row[0] not in tried))
         yield from rows
-        said = {text for _, text in rows}
-        for got in dict.fromkeys(note.got for note in stacks):
-            names = " and ".join(note.stack for note in stacks if note.got == got)
-            yield "also", f"{names}: the same" if got in said - {"connected"} else f"{names}: {got}"
+        said = {text for _, text in rows} - {"connected"}
+        answers = {note.stack: _beside(note.got, said) for note in stacks}
+        for answer in dict.fromkeys(answers.values()):
+            names = [stack for stack, given in answers.items() if given == answer]
+            yield "also", f"{enumeration(names)}: {answer}"
 
     def _field(self, label: str, text: str) -> Iterator[str]:
         indent = 4 + (LABEL if label else 0)
@@ -190,3 +191,10 @@ class _Demo:
 def is_failure(loaded: Loaded) -> bool:
     """Whether the scenario shows a connection that is refused."""
     return any(isinstance(step, Connect) and step.expect.refused for step in loaded.scenario.steps)
+
+
+def _beside(got: str, said: set[str]) -> str:
+    """What another stack answered, beside what has been shown already; `leafgate run -v` has its words."""
+    if got in said:
+        return "the same"
+    return got if got == "connected" else "refused, in words of their own"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class JavaStack(ProgramStack):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def program(self) -> Path | None:
         """Look on PATH."""
@@ -42,6 +44,10 @@ class JavaStack(ProgramStack):
 
     def attempt(self, target: Target, timeout: float) -> Verdict:
         """Send one line, read one line."""
+        with self._one_at_a_time:
+            return self._ask(target, timeout)
+
+    def _ask(self, target: Target, timeout: float) -> Verdict:
         trust = SYSTEM if target.trust == SYSTEM else str(target.trust or "")
         process = self._running()
         if process is None:

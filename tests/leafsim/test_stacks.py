@@ -32,7 +32,7 @@ def test_registry_names():
     """A stack is found under its own name; one of them is a model and says so."""
     assert {name: stack.name for name, stack in STACKS.items()} == {name: name for name in STACKS}
     assert [name for name, stack in STACKS.items() if stack.modelled] == ["exact-match"]
-    assert set(STACKS) == {"python", "paho", "openssl", "exact-match"}
+    assert {"python", "paho", "openssl", "exact-match"} <= set(STACKS)
 
 
 @pytest.mark.parametrize("stack", EVERY)
