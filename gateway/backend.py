@@ -35,6 +35,16 @@ class BackEnd:
         raise NotImplementedError
 
     @property
+    def running(self) -> bool:
+        """Whether Edge Hub takes connections."""
+        raise NotImplementedError
+
+    @property
+    def connected_clients(self) -> int:
+        """How many devices and modules are connected."""
+        return 0 if self._edge is None else len(self._edge.clients)
+
+    @property
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:

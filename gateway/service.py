@@ -28,6 +28,7 @@ from gateway.errors import GatewayError, PortError
 from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
+from gateway.fronts import Fronts
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
 from gateway.hub.edgehub_twin import EdgeHubTwin
@@ -53,7 +54,7 @@ class Gateway(BackEnd):
 
     Without `chain` it makes one for `hostname`. A port of 0 takes any free port; the ports are known once started.
     `https_port` is for MQTT over WebSocket and HTTPS; None leaves it out, and a port that cannot be had is told in the
-    log and left out too.
+    log and left out too. `admin_port` is for the emulator's own HTTP interface (docs/admin.md).
     With `state`, keys, registrations and messages survive in that folder; without, nothing is left behind. `tls` lists
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
     the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
@@ -70,6 +71,7 @@ class Gateway(BackEnd):
         bind: str = "127.0.0.1",
         mqtt_port: int = 0,
         https_port: int | None = 0,
+        admin_port: int | None = None,
         hub_hostname: str = "hub.leafgate.test",
         edge_device_id: str = "leafgate-edge",
         trust_bundle: Sequence[x509.Certificate] | None = None,
@@ -108,6 +110,7 @@ class Gateway(BackEnd):
         self._gatekeeper: Gatekeeper | None = None
         self._exit = AsyncExitStack()
         self._places = Placeholders(bind, ())
+        self._fronts = Fronts(bind, {"admin": admin_port}, self.log)
         self.life = Lifecycle(self, self.clock, self.settings, self.events, self.log)
         self._stop_watching: Callable[[], None] = lambda: None
 
@@ -117,6 +120,7 @@ class Gateway(BackEnd):
             raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
             await self._start()
+            await self._fronts.start(self)
         except BaseException:
             await self._put_away()
             raise
@@ -256,6 +260,7 @@ class Gateway(BackEnd):
         await self._put_away()
 
     async def _put_away(self) -> None:
+        await self._fronts.stop()
         await self._exit.aclose()
         self._folder.close()
 
@@ -282,6 +287,21 @@ class Gateway(BackEnd):
     def https_port(self) -> int | None:
         """The port for MQTT over WebSocket and HTTPS; None when there is none."""
         return self._https_port
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port of the emulator's own HTTP interface; None when there is none."""
+        return self._fronts.ports.get("admin")
+
+    @property
+    def admin_token(self) -> str | None:
+        """What programs of other machines have to show there; None on loopback."""
+        return self._fronts.token
+
+    @property
+    def running(self) -> bool:
+        """Whether Edge Hub takes connections; it does not while it restarts, or has exited for good."""
+        return self._server is not None
 
     @property
     def state(self) -> Path:

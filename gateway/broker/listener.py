@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from gateway.ports import bind
+
 _BACKLOG = 1_024
 
 
@@ -71,21 +73,3 @@ class Placeholders:
         for each in self._sockets:
             each.close()
         self._sockets.clear()
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """One socket for a listener.
-
-    asyncio would open one per address family, which may get different ports, and its words for what went wrong differ
-    from one Python to the next. The protocol has to be named: asyncio switches Nagle's algorithm off for TCP alone, and
-    an answer that waits for the peer's delayed acknowledgement doubles the time of a handshake.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address, port))
-    except (OSError, OverflowError):
-        bound.close()
-        raise
-    return bound

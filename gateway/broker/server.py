@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -17,13 +15,12 @@ from gateway.broker.carrier import Carriers
 from gateway.broker.connection import Connection
 from gateway.broker.failures import Uncached, WithheldError
 from gateway.broker.intake import Intake
-from gateway.broker.listener import Listener, bind
+from gateway.broker.listener import Listener
 from gateway.broker.report import Report
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
 from gateway.clock import Clock
 from gateway.config import Settings
-from gateway.errors import PortError
 from gateway.hub.connect import Admission, Verdict, Will
 from gateway.hub.edge import EdgeHub
 from gateway.hub.topics import (
@@ -35,17 +32,12 @@ from gateway.hub.topics import (
     parse_telemetry,
 )
 from gateway.hub.twin import TwinError
+from gateway.ports import claim
 
 _READ_SIZE = 65_536
 _SWEEP_SECONDS = 1.0
 _TOPIC_CACHE = 4_096
 _CACHED_TOPIC_SIZE = 512  # longer ones are read anew each time: 4,096 of them could be half a gigabyte
-_ADVICE = {
-    errno.EADDRINUSE: "another program has this port: stop it, or take another port (0 means any free one)",
-    errno.EACCES: "ports below 1024 need a privilege: take another port, or allow it (sysctl "
-    "net.ipv4.ip_unprivileged_port_start, or setcap cap_net_bind_service)",
-    errno.EADDRNOTAVAIL: "this machine has no such address: 127.0.0.1 is the default of --bind",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +106,7 @@ class Server:
 
     async def listen(self, address: str, port: int, log: logging.Logger, head: Head = MQTT) -> int:
         """Open a listener; returns the port it got. Raises PortError."""
-        try:
-            listening = bind(address, port)
-        except (OSError, OverflowError) as wrong:
-            number = getattr(wrong, "errno", None) or 0
-            # resolvers have negative numbers, which strerror does not know
-            reason = os.strerror(number) if number > 0 else getattr(wrong, "strerror", None) or str(wrong)
-            reason = reason.lower()
-            hint = _ADVICE.get(number, f"check --bind and {head.option}")
-            raise PortError(address, port, reason, hint) from None
+        listening = claim(address, port, head.option)
         opened = Listener(lambda: self.faults.accepted(Connection(self, head.carriers)), listening)
         await opened.open()
         self._listeners.append((head.name, opened))

@@ -12,7 +12,7 @@ from gateway import Gateway, ManualClock
 from gateway.logs import EdgeHubFormatter
 from tests.gateway import packets
 from tests.gateway.client import PATIENCE, Client, tls_context
-from tests.gateway.web import Web, binary, upgrade
+from tests.gateway.webclient import Web, binary, upgrade
 
 
 class Hub:
