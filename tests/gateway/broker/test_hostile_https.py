@@ -8,7 +8,7 @@ import pytest
 from gateway import Settings
 from gateway.events import ClientDisconnected
 from tests.gateway import packets as p
-from tests.gateway import web as w
+from tests.gateway import webclient as w
 from tests.gateway.broker.test_leaks import census, settled
 from tests.gateway.client import Client
 

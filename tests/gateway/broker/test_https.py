@@ -10,7 +10,7 @@ import pytest
 from gateway import Gateway, Settings
 from gateway.events import ConnectionRefused, HandshakeFailed
 from tests.gateway import packets as p
-from tests.gateway import web as w
+from tests.gateway import webclient as w
 from tests.gateway.client import Client
 
 FILES = "/devices/press/files"

@@ -14,7 +14,7 @@ from gateway.broker.server import Head
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.upstream import Device
 from tests.gateway import packets as p
-from tests.gateway import web as w
+from tests.gateway import webclient as w
 from tests.gateway.broker.test_leaks import settled
 from tests.gateway.broker.test_tls import self_signed
 from tests.gateway.client import PATIENCE, Client, tls_context

@@ -16,7 +16,7 @@ from gateway.clock import SystemClock
 from gateway.events import ClientConnected, ClientDisconnected, ConnectionRefused, HandshakeFailed, MessageDropped
 from gateway.upstream import Device
 from tests.gateway import packets as p
-from tests.gateway import web as w
+from tests.gateway import webclient as w
 from tests.gateway.broker.test_tls import self_signed
 from tests.gateway.client import Client, tls_context
 
