@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from certs import der, path
 from certs.chain import FIRST_YEAR, Chain, Level, Role, Signer, Template
 from certs.errors import CertsError
+from certs.extensions import key_usage
 from certs.keys import KeySource, PrivateKey, kind_of
 from certs.names import common_name
 from certs.workshop import Workshop
@@ -214,12 +215,12 @@ def _template(certificate: x509.Certificate) -> Template:
 def _stand_in(below: Level, serial: int) -> Level:
     """The authority that signed and is nowhere to be seen."""
     assert below.signer is not None
+    subject_id = x509.SubjectKeyIdentifier.from_public_key(below.signer.key.public_key())
     pointer = below.template.get(x509.AuthorityKeyIdentifier)
-    key_id = pointer.key_identifier if pointer else None
-    extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.BasicConstraints(ca=True, path_length=None), True)]
-    if key_id is not None:
-        extensions.append((x509.SubjectKeyIdentifier(key_id), False))
-    if pointer is not None and pointer.authority_cert_serial_number is not None:
-        serial = pointer.authority_cert_serial_number
-    template = replace(below.template, subject=below.signer.name, serial=serial, extensions=tuple(extensions))
+    if pointer is not None:
+        subject_id = x509.SubjectKeyIdentifier(pointer.key_identifier or subject_id.digest)
+        serial = pointer.authority_cert_serial_number or serial
+    usage = key_usage(["key_cert_sign", "crl_sign"])
+    extensions = ((x509.BasicConstraints(ca=True, path_length=None), True), (usage, True), (subject_id, False))
+    template = replace(below.template, subject=below.signer.name, serial=serial, extensions=extensions)
     return Level.issue(Role.ROOT, template, below.signer.key)
