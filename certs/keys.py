@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from certs.errors import CertsError, FileRefusedError
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 _CURVES: dict[str, tuple[ec.EllipticCurve, int]] = {
     # the order of each group (SEC 2), for deriving a private value from a seed
@@ -27,11 +28,17 @@ _CURVES: dict[str, tuple[ec.EllipticCurve, int]] = {
         ec.SECP384R1(),
         0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
     ),
+    "ec521": (
+        ec.SECP521R1(),
+        0x01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFA51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409,
+    ),
     "secp256k1": (ec.SECP256K1(), 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141),
 }
-_BITS = {"rsa1024": 1024, "rsa2048": 2048, "rsa4096": 4096}
-#: what `--key` may say; `secp256k1` is only what ca-certs.ps1 makes of `ecc`, `rsa1024` only a defect
+_RSA = re.compile(r"rsa([0-9]{4,5})")
+#: what `--key` may say; there are other kinds: `secp256k1` is what ca-certs.ps1 makes of `ecc`, `rsa1024` is a defect,
+#: and `ec521` and RSA of any length are found in the field
 KINDS = ("ec", "ec384", "rsa2048", "rsa4096")
+_SHORTEST, _LONGEST = 1024, 8192  # bits; OpenSSL makes no shorter ones, and longer ones take minutes
 _LEAF_SLOTS = 16  # identity certificates share this many cached keys, so that a cache cannot grow without end
 
 
@@ -44,19 +51,19 @@ class KeySource(Protocol):
 
 
 def generate(kind: str) -> PrivateKey:
-    """Make a new key of one of KINDS."""
+    """Make a new key of that kind: one of KINDS, another curve known here, or rsa and a number of bits."""
     if kind in _CURVES:
         return ec.generate_private_key(_CURVES[kind][0])
-    if kind in _BITS:
-        return rsa.generate_private_key(public_exponent=65537, key_size=_BITS[kind])
+    if (bits := _RSA.fullmatch(kind)) and _SHORTEST <= int(bits[1]) <= _LONGEST:
+        return rsa.generate_private_key(public_exponent=65537, key_size=int(bits[1]))
     raise CertsError(f"key {kind!r} does not exist", f"one of {', '.join(KINDS)}")
 
 
-def kind_of(key: PrivateKey) -> str:
+def kind_of(key: PrivateKey | PublicKey) -> str:
     """Return the kind of an existing key, for making another one like it."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return "rsa4096" if key.key_size >= 4096 else "rsa2048"
-    return {"secp384r1": "ec384", "secp256k1": "secp256k1"}.get(key.curve.name, "ec")
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return f"rsa{key.key_size}"
+    return next((kind for kind, (curve, _) in _CURVES.items() if curve.name == key.curve.name), key.curve.name)
 
 
 class FreshKeys:

@@ -18,9 +18,10 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
+from certs import der
 from certs.keys import PrivateKey
 
 Extensions = Sequence[tuple[x509.ExtensionType, bool]]
@@ -106,15 +107,26 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Tell whether `issuer` is named as issuer and its key made the signature."""
     if certificate.issuer != issuer.subject:
         return False
+    try:
+        return has_signature_of(certificate, issuer.public_key())
+    except (UnsupportedAlgorithm, ValueError):
+        return False
+
+
+def has_signature_of(certificate: x509.Certificate, key: CertificatePublicKeyTypes) -> bool:
+    """Tell whether that key made the signature, whoever is named as issuer."""
     signed, signature = certificate.tbs_certificate_bytes, certificate.signature
     try:
-        key, digest = issuer.public_key(), certificate.signature_hash_algorithm
-        if isinstance(key, rsa.RSAPublicKey) and isinstance(digest, hashes.SHA1):  # which the next line does not take
-            key.verify(signature, signed, padding.PKCS1v15(), digest)
-        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(digest, hashes.SHA1):
-            key.verify(signature, signed, ec.ECDSA(digest))
-        else:
-            certificate.verify_directly_issued_by(issuer)
+        how, digest = certificate.signature_algorithm_parameters, certificate.signature_hash_algorithm
+        match key, how:
+            case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS() if digest is not None:
+                key.verify(signature, signed, how, digest)
+            case ec.EllipticCurvePublicKey(), ec.ECDSA() | None if digest is not None:  # None for ECDSA with SHA-1
+                key.verify(signature, signed, ec.ECDSA(digest))
+            case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), None):
+                key.verify(signature, signed)
+            case _:
+                return False
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
@@ -175,43 +187,15 @@ def _signed_again(certificate: x509.Certificate, issuer_key: PrivateKey, serial:
     """
     kind = "ec" if isinstance(issuer_key, ec.EllipticCurvePrivateKey) else "rsa"
     algorithm = _ALGORITHMS[kind, sha1]
-    version, old_serial, _, *rest = _parts(certificate.tbs_certificate_bytes)
+    version, old_serial, _, *rest = der.parts(certificate.tbs_certificate_bytes)
     new_serial = old_serial if serial else b"\x02\x01\x00"
-    tbs = _tlv(0x30, b"".join((version, new_serial, algorithm, *rest)))
+    tbs = der.value(der.SEQUENCE, b"".join((version, new_serial, algorithm, *rest)))
     digest = hashes.SHA1() if sha1 else _HASH  # noqa: S303 - a broken signature is what is asked for
     if isinstance(issuer_key, ec.EllipticCurvePrivateKey):
         signature = issuer_key.sign(tbs, ec.ECDSA(digest, deterministic_signing=True))
     else:
         signature = issuer_key.sign(tbs, padding.PKCS1v15(), digest)
-    return load_certificate(_tlv(0x30, tbs + algorithm + _tlv(0x03, b"\x00" + signature)))
-
-
-def _parts(sequence: bytes) -> list[bytes]:
-    """Split a DER SEQUENCE into its elements, each with tag and length."""
-    position, found = _header(sequence, 0)[0], []
-    while position < len(sequence):
-        start, size = _header(sequence, position)
-        found.append(sequence[position : start + size])
-        position = start + size
-    return found
-
-
-def _header(data: bytes, position: int) -> tuple[int, int]:
-    """Return where an element's content begins and how long it is."""
-    first = data[position + 1]
-    if first < 0x80:
-        return position + 2, first
-    start = position + 2 + (first & 0x7F)
-    return start, int.from_bytes(data[position + 2 : start], "big")
-
-
-def _tlv(tag: int, content: bytes) -> bytes:
-    """Return a DER value with its tag and length (X.690, 8.1.3)."""
-    size = len(content)
-    if size < 0x80:
-        return bytes([tag, size]) + content
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets + content
+    return load_certificate(der.certificate(tbs, algorithm, signature))
 
 
 def _naive(time: datetime) -> datetime:

@@ -6,6 +6,7 @@ Rule: only typer and the standard library are imported up here; the rest by the 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -89,7 +90,32 @@ def up(
     ] = None,
     trust_bundle: Annotated[
         Path | None,
-        _option("--trust-bundle", "What leaves trust, if not the root in FULL-CHAIN.", metavar="FILE"),
+        _option("--trust-bundle", "What leaves trust, if not the root of the chain given.", metavar="FILE"),
+    ] = None,
+    iotedge_config: Annotated[
+        Path | None,
+        _option(
+            "--iotedge-config",
+            "Name and certificates of a real gateway: its config.toml or config.yaml.",
+            metavar="FILE",
+        ),
+    ] = None,
+    config_root: Annotated[
+        Path | None,
+        _option("--config-root", "Where the files that the configuration names are found here.", metavar="FOLDER"),
+    ] = None,
+    imitate: Annotated[
+        Path | None,
+        _option(
+            "--imitate",
+            "The same chain with new keys, from public certificates: what was served (PEM, or the bundle of"
+            " `leafgate diagnose --save`), or a configuration.",
+            metavar="FILE",
+        ),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        _option("--at", "With --imitate: move all dates, so that now is as this time (UTC) was to the originals."),
     ] = None,
     key: Annotated[
         KeyKind | None, _option("--key", "Keys of the chain [default: ec, or what the generation used].")
@@ -147,11 +173,14 @@ def up(
       leafgate up --leaf dev1 --leaf dev2
       leafgate up --hostname iotedgegw.local --device-ca-cn iotgateway.ca
       leafgate up --device-ca-cert ca-full-chain.pem --device-ca-key ca.key.pem
+      leafgate up --iotedge-config config.toml --config-root disk-of-the-gateway/
+      leafgate up --imitate failure.zip
       leafgate up --scenario tls/missing-intermediate
       leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
     """
-    from scenarios.up import Options, run_up
+    from scenarios.up import run_up
+    from scenarios.upoptions import Options
 
     options = Options(
         command=tuple(command or ()),
@@ -165,6 +194,10 @@ def up(
         device_ca_key=device_ca_key,
         pkcs11_module=pkcs11_module,
         trust_bundle=trust_bundle,
+        iotedge_config=iotedge_config,
+        config_root=config_root,
+        imitate=imitate,
+        at=at.replace(tzinfo=UTC) if at else None,
         key=key.value if key else None,
         ip_san=tuple(ip_san or ()),
         defects=tuple(defect or ()),

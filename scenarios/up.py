@@ -13,68 +13,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-from certs import DEFECTS, CertsError, Chain, existing, hostname, layout, loop, pkcs11uri
+from certs import DEFECTS, Chain
 from gateway import Gateway, Settings
 from gateway.config import TlsVersion
 from gateway.faults.catalogue import read
-from scenarios import guide, ready
+from scenarios import chainsource, guide, ready
 from scenarios.cast import Actor, casting, register
 from scenarios.catalogue import find, load_all
-from scenarios.chainplan import ChainPlan
 from scenarios.errors import CannotPlayError, ScenariosError
 from scenarios.fields import suggestion
 from scenarios.model import Loaded
 from scenarios.refusals import Refusals, show_log
 from scenarios.settings import parse_settings
-from scenarios.stage import chains_for
+from scenarios.upoptions import Options
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 DEFAULT_LEAF = "leaf-1"
-CHAIN_OPTIONS = (
-    "generation",
-    "device_ca_cn",
-    "intermediates",
-    "key",
-    "ip_san",
-    "defects",
-    "scenario",
-    "device_ca_cert",
-)
 SECRETS = ("LEAFGATE_DEVICE_CA_KEY", "LEAFGATE_PKCS11_PIN")  # no business of the command that is run
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `leafgate up`, as given."""
-
-    command: Sequence[str] = ()
-    leaves: Sequence[str] = ()
-    scenario: str | None = None
-    hostname: str = "localhost"
-    generation: str = "documented"
-    device_ca_cn: str | None = None
-    intermediates: int = 1
-    device_ca_cert: Path | None = None
-    device_ca_key: str | None = field(default=None, repr=False)  # the URI of a key may have a PIN in it
-    pkcs11_module: str | None = None
-    trust_bundle: Path | None = None
-    key: str | None = None
-    ip_san: Sequence[str] = ()
-    defects: Sequence[str] = ()
-    faults: Sequence[str] = ()
-    fault_injection: bool = False
-    allow_cn_loop: bool = False
-    connect_names: Sequence[str] = ()
-    tls: Sequence[str] = ()
-    seed: int | None = None
-    mqtt_port: int = 8883
-    https_port: int = 443
-    bind: str = "127.0.0.1"
-    settings: Sequence[str] = ()
-    state: Path | None = None
-    ready_file: Path | None = None
-    log_level: str | None = None
-    log_json: bool = False
 
 
 @dataclass
@@ -101,24 +56,10 @@ def _check(options: Options) -> None:
     for version in options.tls:
         if version not in TLS_VERSIONS:
             raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
-    _check_device_ca(options)
+    chainsource.check(options)
     parse_settings(options.settings)
     for fault in options.faults:
         read(fault)
-
-
-def _check_device_ca(options: Options) -> None:
-    given = options.device_ca_cert is not None
-    if given != (options.device_ca_key is not None):
-        raise ScenariosError("--device-ca-cert and --device-ca-key go together", "give the certificate and its key")
-    if not given and options.trust_bundle is not None:
-        raise ScenariosError("--trust-bundle is for a device CA of yours", "give --device-ca-cert and --device-ca-key")
-    for option in ("scenario", "device_ca_cn", "intermediates"):
-        if given and getattr(options, option) != getattr(Options, option):
-            name = option.replace("_", "-")
-            raise ScenariosError(f"--{name} makes a device CA and --device-ca-cert has one", "leave one of them out")
-    if options.device_ca_key is not None and pkcs11uri.is_uri(options.device_ca_key):
-        pkcs11uri.parse(options.device_ca_key)
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -136,22 +77,22 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         stop = _stop_on_signals()
         level = options.log_level or ("warning" if options.command else "info")
         exits.callback(show_log(level, as_json=options.log_json))
-        configured, chain = _chains(options, loaded)
+        source = chainsource.find(options, loaded)
         gateway = Gateway(
-            chain=chain,
+            chain=source.chain,
             bind=options.bind,
             mqtt_port=options.mqtt_port,
             https_port=options.https_port,
             state=options.state,
             settings=_settings(options, loaded),
-            tls=cast("Sequence[TlsVersion]", options.tls or (loaded.scenario.gateway.tls if loaded else ())) or None,
+            tls=_tls(options, loaded, source.tls),
         )
         for fault in options.faults:
             gateway.faults.add(read(fault))
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
         await exits.enter_async_context(gateway)
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
-        service = _service(options, loaded, gateway, folder, configured)
+        service = _service(options, loaded, gateway, folder, source.configured)
         ready_file = options.ready_file or folder / "ready.json"
         _write_ready(ready_file, service)
         if options.command:
@@ -168,78 +109,16 @@ def _settings(options: Options, loaded: Loaded | None) -> Settings:
     return settings.model_copy(update={"fault_injection": True}) if options.fault_injection else settings
 
 
+def _tls(options: Options, loaded: Loaded | None, seen: Sequence[str]) -> Sequence[TlsVersion] | None:
+    wanted = options.tls or (loaded.scenario.gateway.tls if loaded else ()) or seen
+    return cast("Sequence[TlsVersion]", wanted) or None
+
+
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-def _chains(options: Options, loaded: Loaded | None) -> tuple[Chain, Chain]:
-    """The chain of the scenario, of the state folder, or a new one: what leaves trust, and what is served."""
-    try:
-        if options.state is not None and layout.exists(options.state):
-            kept = _kept_chain(options, options.state)
-            return kept, kept
-        if loaded is None:
-            configured = chain = _plan(options).build()
-        else:
-            configured, chain = chains_for(loaded.scenario, options.seed)
-        if options.state is not None:
-            layout.save(chain, options.state)
-    except CertsError as wrong:
-        # Whatever it is, the gateway cannot start: 3, also where `leafgate certs` would call it wrong usage.
-        raise CannotPlayError(wrong.message, wrong.hint) from None
-    _warn(chain)
-    return configured, chain
-
-
-def _warn(chain: Chain) -> None:
-    """Say what is allowed and yet worth knowing: names that loop, a name in another case than the certificate's."""
-    warning = loop.loop_warning(chain)
-    if warning is not None:
-        _say(warning.message, warning.hint)
-    note = hostname.case_note(chain.server.certificate, chain.hostname)
-    if note is not None:
-        _say(note.message, note.fix)
-
-
-def _kept_chain(options: Options, state: Path) -> Chain:
-    """The chain of an earlier run: it stays as it is, and what it does not fit is said."""
-    chain = layout.load(state)
-    if options.device_ca_key is not None:
-        chain = existing.with_device_ca_key(chain, existing.read_key(options.device_ca_key, options.pkcs11_module))
-    existing.check_device_ca_key(chain)
-    note = hostname.check_hostname(chain, options.hostname) if options.hostname != Options.hostname else None
-    if note is not None:
-        _say(note.message, note.fix)
-    elif any(getattr(options, name) != getattr(Options, name) for name in CHAIN_OPTIONS):
-        _say(f"{state} has a chain already; it is served as it is", "choose another --state to make a new one")
-    return chain
-
-
-def _plan(options: Options) -> ChainPlan:
-    device_ca = None
-    if options.device_ca_cert is not None and options.device_ca_key is not None:
-        device_ca = existing.DeviceCa.read(
-            options.device_ca_cert,
-            options.device_ca_key,
-            trust_bundle=options.trust_bundle,
-            module=options.pkcs11_module,
-        )
-    return ChainPlan(
-        hostname=options.hostname,
-        generation=options.generation,
-        device_ca_cn=options.device_ca_cn,
-        intermediates=options.intermediates,
-        key=options.key,
-        ip_san=options.ip_san,
-        defects=options.defects,
-        client_names=options.connect_names,
-        allow_cn_loop=options.allow_cn_loop,
-        seed=options.seed,
-        device_ca=device_ca,
-    )
 
 
 def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: Path, configured: Chain) -> Service:
@@ -308,7 +187,3 @@ async def _run_command(command: Sequence[str], environment: Mapping[str, str], s
 def _print_guide(service: Service, loaded: Loaded | None) -> None:
     sys.stdout.write(guide.text(service.gateway, service.leaves, service.actors, loaded))
     sys.stdout.flush()
-
-
-def _say(message: str, hint: str) -> None:
-    sys.stderr.write(f"leafgate: {message}\n  hint: {hint}\n")

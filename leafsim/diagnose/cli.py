@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from leafsim.diagnose.examine import Examination
 
 _TOLD = 5  # causes of a message that are told in full
 _EXIT = {"ok": 0, "fail": 1, "unreachable": 3}
@@ -45,6 +49,12 @@ def diagnose(
         list[str] | None, typer.Option("--stack", help="Ask this TLS stack too (openssl, paho, ...). Repeatable.")
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for everything.")] = 10,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="FILE.zip", help="Keep what `leafgate up --imitate` rebuilds it from; no secrets."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs; --schema shows the shape.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json and end.")] = False,
 ) -> None:
@@ -60,12 +70,11 @@ def diagnose(
       leafgate diagnose 192.168.1.20:8883 --name gw.factory.test --trust root.pem --json
       leafgate diagnose 192.168.1.20:8883 --trust root.pem --connection-string @press-7.txt
       leafgate diagnose --chain served.pem --trust root.pem --name gw.factory.test --at 2026-12-24
+      leafgate diagnose gw.factory.test:8883 --trust root.pem --save failure.zip
     """
-    from datetime import UTC
-
     from leafsim import LeafError
-    from leafsim.diagnose import Report, diagnose_files
-    from leafsim.diagnose import diagnose as look
+    from leafsim.diagnose import Report
+    from leafsim.diagnose.examine import examine, examine_files
     from leafsim.diagnose.text import lines
 
     if schema:
@@ -73,11 +82,12 @@ def diagnose(
         return
     if (target is None) is (chain is None):
         raise LeafError("give HOST:PORT, or --chain FILE", "leafgate diagnose gw.factory.test:8883 --trust root.pem")
+    moment = at.replace(tzinfo=UTC) if at else None
     if chain is not None:
-        report = diagnose_files(chain, name=name, trust=trust, at=at.replace(tzinfo=UTC) if at else None)
+        seen = examine_files(chain, name=name, trust=trust, at=moment)
     else:
         assert target is not None
-        report = look(
+        seen = examine(
             target,
             name=name,
             trust=trust,
@@ -86,9 +96,29 @@ def diagnose(
             stacks=_known(stack or []),
             timeout=timeout,
         )
+    report = seen.report
     typer.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(lines(report)))
+    if save is not None:
+        _save(save, seen, target, moment, timeout)
     if _EXIT[report.verdict]:
         raise typer.Exit(_EXIT[report.verdict])
+
+
+def _save(path: Path, seen: Examination, target: str | None, moment: datetime | None, timeout: float) -> None:
+    """Write the bundle, and say on stderr how to use it."""
+    from certs.capture import parse_address
+    from leafsim.diagnose import bundle, reach
+
+    if not seen.served:
+        sys.stderr.write("leafgate: nothing saved: no certificate was shown\n")
+        return
+    tls: tuple[str, ...] = ()
+    if target is not None:
+        tls = reach.spoken(reach.Where(*parse_address(target), seen.report.name, time.monotonic() + timeout))
+    aside = bundle.save(path, seen, captured=moment or datetime.now(UTC), tls=tls)
+    if aside is not None:
+        sys.stderr.write(f"leafgate: what was at {path} is now {aside}\n")
+    sys.stderr.write(f"leafgate: saved; the same chain with other keys: leafgate up --imitate {path}\n")
 
 
 def _read(text: str) -> str:

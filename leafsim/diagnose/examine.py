@@ -100,15 +100,21 @@ def examine(
     return Examination(report, served, trusted)
 
 
-def diagnose_files(
+def diagnose_files(chain: Path, **options: Any) -> Report:
+    """Judge a chain in a PEM file; options as for `examine_files`."""
+    return examine_files(chain, **options).report
+
+
+def examine_files(
     chain: Path, *, name: str | None = None, trust: Path | None = None, at: datetime | None = None
-) -> Report:
+) -> Examination:
     """Judge a chain in a PEM file, as it would be served; `at` is the time to judge it for."""
-    served = files.read_certificates(chain)
+    served = tuple(files.read_certificates(chain))
     trusted = None if trust is None else tuple(files.read_certificates(trust))
     question = _Question(str(chain), _usable(name) if name else "", trusted, at)
     found = _problems(question, served)
-    return _report(question, served, [_finding(problem) for problem in found], _predicted(found))
+    report = _report(question, served, [_finding(problem) for problem in found], _predicted(found))
+    return Examination(report, served, trusted)
 
 
 def _usable(name: str) -> str:

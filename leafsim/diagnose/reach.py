@@ -51,6 +51,11 @@ class Where(NamedTuple):
     deadline: float
 
 
+def spoken(where: Where) -> tuple[str, ...]:
+    """The TLS versions that a server speaks."""
+    return tuple(version for version in _VERSIONS if _speaks(where, version))
+
+
 def of_failure(error: CaptureError, where: Where) -> Problem:
     """Say why no certificate came: D1, or after asking again D2 or D3."""
     if error.cause != "tls":

@@ -29,7 +29,8 @@ def check(
         Path | None, typer.Option("--iotedge-config", metavar="FILE", help="The gateway's config.toml or config.yaml.")
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Look up the configuration's files below this folder.")
+        Path | None,
+        typer.Option("--config-root", metavar="DIR", help="Look up the configuration's files below this folder."),
     ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The ready file of a running `leafgate up`.")

@@ -1,6 +1,6 @@
-"""From a gateway's config.toml, or config.yaml of 1.1, to what checks look at.
+"""From a gateway's config.toml, or config.yaml of 1.1, to what `check` looks at and `up` starts from.
 
-Rule: only what the checks need is read, and of a connection string only the hub's name: keys go no further. Keys of the
+Rule: only what they need is read, and of a connection string only the hub's name: keys go no further. Keys of the
 files: config.toml's are those of edgelet's and the identity service's template, config.yaml's those of tag 1.1.
 """
 
@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from certs.files import read
+from certs.pkcs11uri import is_uri
 from scenarios.check.subject import EDGE_CA, IDENTITY, TRUST_BUNDLE, Configured, Preloaded
 from scenarios.errors import ScenariosError
 
@@ -32,7 +33,13 @@ def configured_in(path: Path, root: Path | None = None) -> Configured:
     document = _yaml(path) if old else _toml(path)
     files = _old_files(document) if old else _files(document)
     preloaded = [
-        Preloaded(identity, _TITLES[identity], _place(certificate, root), None if key is None else _place(key, root))
+        Preloaded(
+            identity,
+            _TITLES[identity],
+            _place(certificate, root),
+            None if key is None else _place(key, root),
+            key_uri=key if isinstance(key, str) and is_uri(key) else None,
+        )
         for identity, (certificate, key) in files.items()
         if certificate is not None
     ]

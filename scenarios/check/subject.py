@@ -38,6 +38,7 @@ class Preloaded:
     title: str
     certificate: Path | str
     key: Path | str | None = None
+    key_uri: str | None = field(default=None, repr=False)  # of a PKCS #11 key; a PIN may be in it
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,14 @@ def matrix(
     """Let every TLS stack at hand judge a chain, beside what 26 stacks said when they were measured.
 
     SCENARIO is a measured chain (`leafgate certs measured`) or one of `leafgate list`; `all` are all measured chains.
+    CHAIN is a PEM file, or the bundle of `leafgate diagnose --save`; without its key it is served with another one.
     Exit code 0: done, 1: a stack says something else than was measured, 2: usage or a file, 3: not reached.
 
     \b
     Examples:
       leafgate matrix miss-inter
       leafgate matrix localhost:8883 --trust root.pem --name gw.factory.test
+      leafgate matrix failure.zip
       leafgate matrix all --stack python --stack openssl
       leafgate matrix --install node8
     """

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cryptography import x509
+
+from certs.diagnose import problems
 from certs.headlines import CAUSES, rule_of
 from certs.outcomes import MEASURED_STACKS, outcomes
+from certs.prediction import predict
 from certs.recipes import rebuild
 from leafsim import STACKS
 from leafsim.stacks import Outcome, Target
@@ -28,7 +32,7 @@ class Answer:
     """One stack's answer to one chain. `agrees` is None where nothing was measured to compare with."""
 
     stack: str
-    source: Literal["live", "measured"]
+    source: Literal["live", "measured", "predicted"]
     ok: bool
     message: str
     code: int | str | None = None
@@ -39,7 +43,7 @@ class Answer:
     def title(self) -> str:
         """The stack with the version that answered."""
         measured = MEASURED_STACKS.get(self.stack)
-        if self.source == "measured" and measured is not None:
+        if self.source != "live" and measured is not None:
             return measured.title
         words = self.version.split()
         return f"{self.stack} ({' '.join(words[:2])})" if words[:1] == ["OpenSSL"] else self.version or self.stack
@@ -52,11 +56,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Row:
-    """One chain and what each stack makes of it."""
+    """One chain and what each stack makes of it; `why` is the cause of the refusals, when it is known."""
 
     name: str
     summary: str
     answers: tuple[Answer, ...]
+    why: str = ""
 
     @property
     def differences(self) -> tuple[Answer, ...]:
@@ -70,7 +75,8 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row for a program."""
-        return {"name": self.name, "summary": self.summary, "answers": [one.as_json() for one in self.answers]}
+        answers = [one.as_json() for one in self.answers]
+        return {"name": self.name, "summary": self.summary, "why": self.why, "answers": answers}
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,29 @@ def measured_row(name: str, asking: Asking) -> Row:
     """Serve one measured chain; what is not at hand is filled in from the table."""
     measured = outcomes()[name]
     if measured.server_refuses:
-        return Row(name, measured.summary, ())
+        return Row(name, measured.summary, (), because(name))
     with serving(rebuild(name), measured.server) as (port, trust):
         live = [_compared(answer, name) for answer in asking.ask(port, measured.asked, trust)]
     asked = {answer.stack for answer in live}
     rest = [_measured(short, name) for short in MEASURED_STACKS if short not in asked]
-    return Row(name, measured.summary, (*live, *rest))
+    return Row(name, measured.summary, (*live, *rest), because(name))
+
+
+def predicted_row(
+    name: str, called: str, served: Sequence[x509.Certificate], trust: Sequence[x509.Certificate] | None,
+    live: Sequence[Answer],
+) -> Row:  # fmt: skip
+    """A chain that was not measured: what is not at hand is expected to say what it said to a chain like it."""
+    found = problems(served, name=called, trust=trust)
+    asked = {answer.stack for answer in live}
+    expected = predict(found) if trust is not None else {}
+    rest = [
+        Answer(short, "predicted", expected[one.key].ok, expected[one.key].message)
+        for short, one in MEASURED_STACKS.items()
+        if short not in asked and one.key in expected
+    ]
+    headline = next((f"{one.rule}: {one.cause}" for one in found if one.severity != "note"), "")
+    return Row(name, f"as {called}", (*live, *rest), headline)
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from scenarios.matrix.table import Answer, Row, because
+from scenarios.matrix.table import Answer, Row
 from scenarios.reports.text import Style
 
 _MARKS = {True: ("✓", "32"), False: ("✗", "31"), None: ("·", "2")}
+_HEADINGS = {
+    "live": "asked just now",
+    "measured": "measured earlier",
+    "predicted": "as they answered to a measured chain with the same fault",
+}
 _DIFFERENT = ("≠", "33")
 
 
@@ -16,11 +21,9 @@ def one(row: Row, style: Style) -> Iterator[str]:
     """One chain: what each stack says, then who connects and who does not, and why."""
     yield f"{style.paint(row.name, '1')}  {row.summary}"
     yield ""
-    live = [answer for answer in row.answers if answer.source == "live"]
-    measured = [answer for answer in row.answers if answer.source == "measured"]
     width = max((len(answer.title) for answer in row.answers), default=0)
-    for heading, answers in (("asked just now", live), ("measured earlier", measured)):
-        if answers:
+    for source, heading in _HEADINGS.items():
+        if answers := [answer for answer in row.answers if answer.source == source]:
             yield style.paint(heading, "2")
             yield from (line for answer in answers for line in _answer(answer, width, style))
             yield ""
@@ -38,7 +41,7 @@ def grid(rows: Sequence[Row], style: Style) -> Iterator[str]:
     for row in rows:
         answers = {answer.stack: answer for answer in row.answers if answer.source == "live"}
         cells = " ".join(_cell(answers.get(name), style) for name in names)
-        yield f"{row.name:<{left}}  {cells}  {because(row.name)}".rstrip()
+        yield f"{row.name:<{left}}  {cells}  {row.why}".rstrip()
     yield ""
     yield _count(rows)
     for row in rows:
@@ -70,16 +73,15 @@ def _brief(message: str) -> str:
 def _closing(row: Row) -> str:
     connects = [_short(answer) for answer in row.answers if answer.ok]
     refuses = [_short(answer) for answer in row.answers if not answer.ok]
-    why = because(row.name)
     if not row.answers:
-        return f"No server starts with this chain. {why}"
+        return f"No server starts with this chain. {row.why}"
     if not refuses:
         return f"This chain connects on all {len(connects)} stacks."
     if not connects:
-        return f"This chain fails on all {len(refuses)} stacks. {why}"
+        return f"This chain fails on all {len(refuses)} stacks. {row.why}"
     few, others = (connects, refuses) if len(connects) < len(refuses) else (refuses, connects)
     verb = "connects" if few is connects else "fails"
-    return f"This chain {verb} on {', '.join(few)}, and not on the other {len(others)}. {why}"
+    return f"This chain {verb} on {', '.join(few)}, and not on the other {len(others)}. {row.why}"
 
 
 def _short(answer: Answer) -> str:

@@ -107,24 +107,33 @@ def test_running_server_is_judged(capsys, tmp_path):
     assert "certificate has expired (10)" in result.stdout
 
 
-def test_chain_in_a_file_is_served_with_its_key(capsys, tmp_path):
-    """And the root that leaves trust."""
-    chain = Authority(hostname="gw.test", keys=CachedKeys()).chain()
+@pytest.mark.parametrize("with_key", [True, False])
+def test_chain_in_a_file_is_judged(capsys, tmp_path, with_key):
+    """With its key, or imitated with another one; stacks that are not at hand answer as they did to a chain like it."""
+    chain = apply_defects(Authority(hostname="gw.test", keys=CachedKeys()).chain(), ["wrong-order"])
     files = {name: tmp_path / name for name in ("served.pem", "key.pem", "root.pem")}
     for path, content in zip(files.values(), (chain.sent_pem, chain.key_pem, chain.trust_pem), strict=True):
         path.write_bytes(content)
-    words = (
-        "matrix",
-        files["served.pem"],
-        "--key",
-        files["key.pem"],
-        "--trust",
-        files["root.pem"],
-        "--stack",
-        "python",
-    )
-    result = inside(capsys, *words)
-    assert (result.returncode, "This chain connects on all 1 stacks" in result.stdout) == (0, True)
+    words = ["matrix", files["served.pem"], "--trust", files["root.pem"], "--stack", "python", "--json"]
+    result = inside(capsys, *words, *(["--key", files["key.pem"]] if with_key else []))
+    (row,) = json.loads(result.stdout)["rows"]
+    answers = {answer["stack"]: (answer["source"], answer["ok"]) for answer in row["answers"]}
+    assert (result.returncode, len(answers), row["why"][:3]) == (0, 26, "C2:")
+    assert answers["python"] == ("live", True)
+    assert answers["wolfssl"] == ("predicted", False)
+
+
+def test_bundle_of_a_diagnosis_is_judged(capsys, tmp_path):
+    """Name and trust are in it; the closing sentence has the cause."""
+    chain = apply_defects(Authority(hostname="gw.test", keys=CachedKeys()).chain(), ["missing-intermediate"])
+    for name, content in (("served.pem", chain.sent_pem), ("root.pem", chain.trust_pem)):
+        (tmp_path / name).write_bytes(content)
+    files = ("--chain", tmp_path / "served.pem", "--trust", tmp_path / "root.pem", "--name", "gw.test")
+    inside(capsys, "diagnose", *files, "--save", tmp_path / "failure.zip")
+    result = inside(capsys, "matrix", tmp_path / "failure.zip", "--stack", "python")
+    words = " ".join(result.stdout.split())
+    assert "as they answered to a measured chain with the same fault" in words
+    assert "This chain fails on all 26 stacks. C1: a certificate is missing" in words
 
 
 def test_scenario_of_the_library_is_judged(capsys):
@@ -145,7 +154,8 @@ def test_list_shows_what_is_at_hand(capsys):
     [
         (("nosuch",), 2, "there is no chain, file or scenario 'nosuch'"),
         (("tls",), 2, "scenarios"),
-        (("missing.pem",), 2, "cannot be served without its key"),
+        (("missing.pem",), 2, "missing.pem: cannot be read"),
+        (("README.md", "--key", "x.pem"), 2, "no certificate in it"),
         (("miss-inter", "--stack", "sslyze"), 2, "there is no TLS stack 'sslyze'"),
         (("--install", "java"), 2, "'java' cannot be fetched"),
         (("127.0.0.1:nine",), 2, "is not HOST:PORT"),

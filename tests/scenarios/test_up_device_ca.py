@@ -19,9 +19,9 @@ YOURS = ("--device-ca-cert", "chain.pem", "--device-ca-key", "key.pem")
     [
         (("--device-ca-key", "key.pem"), "go together"),
         (("--device-ca-cert", "chain.pem"), "go together"),
-        (("--trust-bundle", "root.pem"), "--trust-bundle is for a device CA of yours"),
-        ((*YOURS, "--device-ca-cn", "x"), "--device-ca-cn makes a device CA"),
-        ((*YOURS, "--scenario", "tls/x"), "--scenario makes a device CA"),
+        (("--trust-bundle", "root.pem"), "--trust-bundle is for certificates of yours"),
+        ((*YOURS, "--device-ca-cn", "x"), "--device-ca-cert and --device-ca-cn each give"),
+        ((*YOURS, "--scenario", "tls/x"), "--device-ca-cert and --scenario each give"),
         ((*YOURS[:3], "pkcs11:object=a?pin-value=Geheim7"), "which token"),
     ],
 )
