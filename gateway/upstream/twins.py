@@ -90,6 +90,7 @@ class Twins:
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._tag_observers = Observers[[str]]("tags")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment."""
@@ -144,6 +145,7 @@ class Twins:
         change = dict.fromkeys(twin.tags) if patch is None else _taken("tags", patch)
         section = self._changed("tags", twin.tags_section, change)
         self._put(client_id, replace(twin, tags_section=section, etag=_next_etag(twin.etag)))
+        self._tag_observers.tell(client_id)
 
     def remove(self, client_id: str) -> None:
         """Forget a twin."""
@@ -156,6 +158,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the client id after each change of tags; the answer ends that."""
+        return self._tag_observers.subscribe(observer)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
