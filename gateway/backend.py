@@ -13,8 +13,8 @@ from gateway.hub.service_identity import Authentication
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
+from gateway.upstream.device import THIS_GATEWAY
 from gateway.upstream.hub import IotHub, method_call, settle
-from gateway.upstream.registry import THIS_GATEWAY
 
 
 class BackEnd:
