@@ -13,8 +13,9 @@ from gateway.hub.service_identity import Authentication
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
+from gateway.upstream.calls import method_call
 from gateway.upstream.device import THIS_GATEWAY
-from gateway.upstream.hub import IotHub, method_call, settle
+from gateway.upstream.hub import IotHub, settle
 
 
 class BackEnd:

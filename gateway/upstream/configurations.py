@@ -1,10 +1,10 @@
 """Configurations as the hub keeps them: automatic device and module configurations, and IoT Edge deployments.
 
-Rules: an id is taken once; what is updated is named by its ETag. Content cannot be changed: an update has to repeat it,
-and what it says there is ignored. Metrics are counted when somebody looks.
-Sources: IoT Hub REST API, "Configuration"; "Automatic device management at scale"; IoT Hub error codes 400401 to 400404,
-404301 and 409401; the finer points of ETags and of content were tried by mwalser/terraform-provider-iothub (docs,
-appendix D).
+Rules: an id is taken once; what is updated is named by its ETag. Content cannot be changed: an update has to repeat
+it, and what it says there is ignored. Metrics are counted when somebody looks.
+Sources: IoT Hub REST API, "Configuration"; "Automatic device management at scale"; IoT Hub error codes 400401 to
+400404, 404301 and 409401; the finer points of ETags and of content were tried by mwalser/terraform-provider-iothub
+(docs, appendix D).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from gateway.upstream.query import Query, QueryError, parse_query, parse_target
 from gateway.upstream.query.paths import MODULES
 
 _ID = re.compile(r"[a-z0-9\-:+%_#*?!(),=@;']{1,128}\Z")
+_CHOSEN = re.compile(r"(?is)^select\b.*?(?=\bfrom\b)")  # what a target condition may have in front of FROM
+_DEVICES = re.compile(r"(?is)^(?:select\b.*?\b)?from\s+devices(?:\s+where\b)?")
 _MOST_METRICS = 5
 _TARGETABLE = (("deviceId",), ("moduleId",), ("tags",), ("properties", "reported"))
 _KIND = "configuration"
@@ -70,7 +72,7 @@ class Configuration:
         if self.kind is not Kind.EDGE:
             chosen = "deviceId, moduleId from devices.modules" if self.kind is Kind.MODULE else "deviceId from devices"
             return {"targetedCount": self._targeted(), "appliedCount": f"select {chosen} where {applied}"}
-        agents = f"select deviceId from devices.modules where moduleId = '{EDGE_AGENT}' and {applied}"
+        agents = f"select deviceId from devices.modules where moduleId = '{EDGE_AGENT}' and {applied}"  # noqa: S608
         reported = f"{agents} and properties.desired.$version = properties.reported.lastDesiredVersion"
         return {
             "targetedCount": self._targeted(),
@@ -81,14 +83,14 @@ class Configuration:
 
     def _targeted(self) -> str:
         condition = self.target_condition.strip()
-        edge = "capabilities.iotEdge = true" if self.kind is Kind.EDGE else ""
-        if not condition:
-            return ""
-        if condition == "*":
-            return "select deviceId from devices" + (f" where {edge}" if edge else "")
-        if re.match(r"(?i)(select|from)\b", condition):
-            return f"select deviceId, moduleId {condition[condition.lower().index('from') :]}"
-        return f"select deviceId from devices where {f'{edge} and ({condition})' if edge else condition}"
+        if self.kind is Kind.MODULE:
+            return f"select deviceId, moduleId {_CHOSEN.sub('', condition)}" if condition else ""
+        plain = _DEVICES.sub("", condition).strip()
+        parts = ["capabilities.iotEdge = true"] if self.kind is Kind.EDGE else []
+        if plain not in {"", "*"}:
+            parts.append(f"({plain})" if parts else plain)
+        wanted = f" where {' and '.join(parts)}" if parts else ""
+        return f"select deviceId from devices{wanted}" if condition else ""  # noqa: S608
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as it is kept, and as the REST API gives it but for the results of its metrics."""
@@ -250,7 +252,9 @@ def check_target(condition: str, kind: Kind | None = None) -> None:
         raise ServiceError(400, "InvalidConfigurationTargetCondition", wrong.message, wrong.hint) from None
     for path, token in paths:
         if not any(path[: len(start)] == start for start in _TARGETABLE):
-            message = f"{token!s} cannot be in a target condition: only deviceId, moduleId, tags and properties.reported"
+            message = (
+                f"{token!s} cannot be in a target condition: only deviceId, moduleId, tags and properties.reported"
+            )
             raise ServiceError(400, "InvalidConfigurationTargetCondition", message)
     if kind is not None and (query.collection == MODULES) is not (kind is Kind.MODULE):
         wanted = "FROM devices.modules WHERE ..." if kind is Kind.MODULE else "a condition on devices"

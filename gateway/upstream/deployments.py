@@ -1,12 +1,12 @@
 """What configurations do: the twins that their target conditions choose get their desired properties.
 
-Rules: of the edge deployments for a device the base one with the highest priority applies, the younger one among equals,
-and the layered ones above it, the highest last; without a base one nothing changes. Of device and module configurations
-all apply, and where two set the same section the one with the higher priority does; a section that none sets any more is
-taken away. A twin that is as it should be is left alone.
-Sources: "Understand IoT Edge automatic deployments", "Deploy and monitor IoT Edge modules at scale" (modify a deployment)
-and "Automatic device management at scale"; which twins tell the status of a deployment is inferred from the queries of
-its metrics.
+Rules: of the edge deployments for a device the base one with the highest priority applies, the younger one among
+equals, and the layered ones above it, the highest last; without a base one nothing changes. Of device and module
+configurations all apply, and where two set the same section the one with the higher priority does; a section that none
+sets any more is taken away. A twin that is as it should be is left alone.
+Sources: "Understand IoT Edge automatic deployments", "Deploy and monitor IoT Edge modules at scale" (modify a
+deployment) and "Automatic device management at scale"; which twins tell the status of a deployment is inferred from the
+queries of its metrics.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from gateway.errors import ServiceError, TwinRefusedError
 from gateway.hub.twin import diff
 from gateway.upstream.configurations import Configuration, Configurations
 from gateway.upstream.content import Kind, Path, check_desired, deployed_modules, is_layered, kind_of, place, settings
+from gateway.upstream.device import Device
 from gateway.upstream.documents import TwinDocuments
 from gateway.upstream.keeping import Keep, keep_nothing
 from gateway.upstream.query.paths import MODULES
-from gateway.upstream.registry import Device, Registry
+from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
 PASS_SECONDS = 300.0  # "automatic configurations run ... at five minute intervals"
@@ -40,6 +41,7 @@ class Deployments:
         self,
         configurations: Configurations,
         collections: Mapping[str, TwinDocuments],
+        *,
         registry: Callable[[], Registry],
         twins: Twins,
         now: Callable[[], float],
@@ -52,7 +54,9 @@ class Deployments:
         self._now = now
         self._keep = keep
         self._matched: dict[str, set[str]] = {}  # client ids by configuration
-        self._status: dict[str, dict[str, str]] = {}  # of device and module configurations, by client id and configuration
+        self._status: dict[
+            str, dict[str, str]
+        ] = {}  # of device and module configurations, by client id and configuration
         self._deployed: dict[str, dict[str, dict[str, str]]] = {}  # of deployments, by device and module
         self._placed: dict[str, list[Path]] = {}  # sections that configurations have set, by client id
         self._next_pass = now() + PASS_SECONDS
@@ -113,10 +117,8 @@ class Deployments:
         if kind_of(given) is not Kind.EDGE:
             raise ServiceError(400, "InvalidConfigurationContent", "An edge device takes modulesContent.")
         modules = given[Kind.EDGE.value]
-        whole = {} if not is_layered(modules) else None
-        wanted = {
-            name: self._composed(f"{device_id}/{name}", [section], whole) for name, section in modules.items()
-        }
+        whole: dict[str, Any] | None = {} if not is_layered(modules) else None
+        wanted = {name: self._composed(f"{device_id}/{name}", [section], whole) for name, section in modules.items()}
         for name, desired in wanted.items():
             check_desired(f"{device_id}/{name}", desired)
         self._set_modules(device_id, deployed_modules(modules), wanted)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.hub.service_identity import ServiceIdentity
-from gateway.upstream.registry import Registry
+from gateway.upstream.registry import Registry, iot_hub_time
 from gateway.upstream.twins import Section, Twins
 
 #: what IoT Hub says of a moment that it does not know
@@ -51,7 +51,9 @@ class TwinDocuments:
         twin = self._from.twins.get(key)
         properties = {"desired": _plain(twin.desired_section), "reported": _plain(twin.reported_section)}
         return _joined(
-            self._from, identity, {"etag": twin.etag, "version": twin.version, "tags": twin.tags, "properties": properties}
+            self._from,
+            identity,
+            {"etag": twin.etag, "version": twin.version, "tags": twin.tags, "properties": properties},
         )
 
     def document(self, key: str) -> dict[str, Any]:
@@ -79,7 +81,8 @@ def _joined(sources: Sources, identity: ServiceIdentity, twin: Mapping[str, Any]
         "etag": twin["etag"],
         "deviceEtag": device.etag if device is not None else "",
         "status": "enabled" if identity.enabled else "disabled",
-        "statusUpdateTime": NEVER,
+        **({} if device is None or not device.status_reason else {"statusReason": device.status_reason}),
+        "statusUpdateTime": iot_hub_time(device.status_updated) if device is not None else NEVER,
         "connectionState": "Connected" if sources.connected(client_id) else "Disconnected",
         "lastActivityTime": NEVER,
         "cloudToDeviceMessageCount": 0 if identity.module_id else sources.waiting(identity.device_id),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NoReturn
 
 from gateway.errors import GatewayError, ServiceError
 from gateway.hub.methods import MethodCall
-from gateway.upstream.hub import method_call
+from gateway.upstream.calls import method_call
 from gateway.upstream.keeping import utc
 from gateway.upstream.query import parse_target
 
@@ -136,10 +136,8 @@ class Job:
 
     def kept(self) -> dict[str, Any]:
         """The job as it is kept."""
-        names = ("client_id", "status", "updated", "started", "ended", "outcome", "error")
-        parts = [{name: getattr(part, name) for name in names} for part in self.parts.values()]
-        names = ("id", "type", "condition", "request", "start", "seconds", "created", "status", "ended", "failure")
-        return {name: getattr(self, name) for name in names} | {"parts": parts}
+        parts = [asdict(part) for part in self.parts.values()]
+        return asdict(replace(self, parts={})) | {"parts": parts}
 
 
 def from_kept(document: Mapping[str, Any]) -> Job:

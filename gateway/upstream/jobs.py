@@ -1,10 +1,10 @@
 """Scheduled jobs: a change of twins, or a direct method, for every device that a condition chooses.
 
-Rules: the clock decides when a job starts and when it is out of time; who takes part is decided when it starts. A job is
-over when every part of it is; it has failed when every part has. What is over is remembered for thirty days.
-Sources: "Schedule jobs on multiple devices"; "Quotas and throttling" (30 days of history); IoT Hub error codes 409104 and
-404103; that an unknown job is no error was tried by mwalser/terraform-provider-iothub (docs, appendix D). When a job counts
-as failed is not documented.
+Rules: the clock decides when a job starts and when it is out of time; who takes part is decided when it starts. A job
+is over when every part of it is; it has failed when every part has. What is over is remembered for thirty days.
+Sources: "Schedule jobs on multiple devices"; "Quotas and throttling" (30 days of history); IoT Hub error codes 409104
+and 404103; that an unknown job is no error was tried by mwalser/terraform-provider-iothub (docs, appendix D). When a
+job counts as failed is not documented.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The query language of IoT Hub over twins and jobs.
 
-    queries = Queries({"devices": devices, "devices.modules": modules, "devices.jobs": jobs})
-    queries.page("SELECT deviceId FROM devices WHERE tags.site = 'munich'").items
+queries = Queries({"devices": devices, "devices.modules": modules, "devices.jobs": jobs})
+queries.page("SELECT deviceId FROM devices WHERE tags.site = 'munich'").items
 """
 
 from gateway.upstream.query.errors import QueryError

@@ -56,7 +56,7 @@ _FUNCTIONS = ("IS_DEFINED", "ARRAY_CONTAINS", *_OF_ONE, *_OF_TWO_STRINGS)
 
 
 class Conditions:
-    """Compiles the conditions of one query over a collection; `paths` are the attributes that it has met, with places."""
+    """Compiles the conditions of one query over a collection; `paths` are the attributes it has met, with places."""
 
     def __init__(self, collection: str) -> None:
         self._collection = collection
@@ -124,19 +124,19 @@ class Conditions:
 
     # -- operators ---------------------------------------------------------------------------------------------------
 
-    def _either_of(self, left: Node, word: Token, right: Node) -> Run:
-        runs = self._chain("either_of", left, word, right)
+    def _either_of(self, left: Node, _word: Token, right: Node) -> Run:
+        runs = self._chain("either_of", left, right)
         return lambda document: reduce(either, [run(document) for run in runs])
 
-    def _both_of(self, left: Node, word: Token, right: Node) -> Run:
-        runs = self._chain("both_of", left, word, right)
+    def _both_of(self, left: Node, _word: Token, right: Node) -> Run:
+        runs = self._chain("both_of", left, right)
         return lambda document: reduce(both, [run(document) for run in runs])
 
-    def _chain(self, kind: str, left: Node, _word: Token, right: Node) -> list[Run]:
+    def _chain(self, kind: str, left: Node, right: Node) -> list[Run]:
         nodes = [right]
         while isinstance(left, Tree) and left.data == kind:
-            left, _word, right = left.children
-            nodes.append(right)
+            nodes.append(left.children[2])
+            left = left.children[0]
         return [self._run(node) for node in reversed([*nodes, left])]
 
     def _negated(self, _word: Token, node: Node) -> Run:
@@ -181,7 +181,7 @@ class Conditions:
         if function in _OF_TWO_STRINGS:
             self._takes(2, name, given)
             return _of_two(_OF_TWO_STRINGS[function], self._run(given[0]), self._run(given[1]))
-        fail(name, f"there is no function {name!s} in conditions", f"there are {', '.join(_FUNCTIONS)}")
+        return fail(name, f"there is no function {name!s} in conditions", f"there are {', '.join(_FUNCTIONS)}")
 
     @staticmethod
     def _takes(number: int, name: Token, given: list[Tree[Token]]) -> None:

@@ -1,9 +1,9 @@
 """Queries in pages, with tokens that continue them.
 
-Rules: the order of results is that of their keys, so that a page continues where the one before it ended, whatever came
-or went meanwhile. A token is of use for the very query that it was given for, and only as it was given.
-Sources: IoT Hub REST API, "Query - Get Twins" (x-ms-max-item-count, x-ms-continuation, x-ms-item-type); "Queries for IoT
-Hub device and module twins" (pages of up to 100).
+Rules: the order of results is that of their keys, so that a page continues where the one before it ended, whatever
+came or went meanwhile. A token is of use for the very query that it was given for, and only as it was given.
+Sources: IoT Hub REST API, "Query - Get Twins" (x-ms-max-item-count, x-ms-continuation, x-ms-item-type); "Queries for
+IoT Hub device and module twins" (pages of up to 100).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Collection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some results, what they are (Twin, DeviceJob, JobResponse, Raw), and how to ask for more; None when there are none."""
+    """Some results, what they are (Twin, DeviceJob, JobResponse, Raw), and how to ask for more if there are more."""
 
     items: list[dict[str, Any]]
     item_type: str

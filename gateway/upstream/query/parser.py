@@ -1,7 +1,7 @@
 """From the text of a query, or of a target condition, to a Query.
 
-Sources: "IoT Hub query language for device and module twins, jobs, and message routing", "Queries for IoT Hub device and
-module twins", "Queries for IoT Hub jobs" (their limitations) and "Automatic device management at scale" (conditions).
+Sources: "IoT Hub query language for device and module twins, jobs, and message routing", "Queries for IoT Hub device
+and module twins", "Queries for IoT Hub jobs" (their limitations), "Automatic device management at scale" (conditions).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -26,8 +27,8 @@ _SPELLED = {
     "PATH": "a property", "STRING": "a text in quotes", "NUMBER": "a number", "LPAR": "(", "RPAR": ")", "STAR": "*",
     "LBRACKET": "[", "RBRACKET": "]", "COMMA": ",", "$END": "the end",
 }  # fmt: skip
-_OPERATORS = frozenset("EQ NE LT LE GT GE IN NIN PLUS MINUS STAR SLASH PERCENT AND OR".split())
-_CONSTANTS = frozenset("STRING NUMBER HEX TRUE FALSE NULL UNDEFINED LBRACKET".split())
+_OPERATORS = {"EQ", "NE", "LT", "LE", "GT", "GE", "IN", "NIN", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "AND", "OR"}
+_CONSTANTS = {"STRING", "NUMBER", "HEX", "TRUE", "FALSE", "NULL", "UNDEFINED", "LBRACKET"}
 #: what other dialects of SQL have
 _NOT_HERE = {
     "ORDER": "the language has no ORDER BY: results come in the order of their ids",
@@ -108,8 +109,7 @@ def parse_target(text: str) -> tuple[Query, list[tuple[Path, Token]]]:
 def _by_keyword(children: list[Any]) -> dict[str, Any]:
     """What follows each keyword."""
     words = {"TOP", "FROM", "WHERE", "BY"}
-    following = zip(children, children[1:], strict=False)
-    return {word.type: part for word, part in following if isinstance(word, Token) and word.type in words}
+    return {word.type: part for word, part in pairwise(children) if isinstance(word, Token) and word.type in words}
 
 
 def _tree(start: str, text: str) -> Tree[Token]:
@@ -190,7 +190,9 @@ def _check(
         if collection != DEVICES:
             fail(after["BY"], f"{collection} cannot be grouped", "GROUP BY is for FROM devices")
         if not items:
-            fail(children[0], "SELECT * cannot be grouped", "write SELECT status, COUNT() AS number ... GROUP BY status")
+            fail(
+                children[0], "SELECT * cannot be grouped", "write SELECT status, COUNT() AS number ... GROUP BY status"
+            )
     if "BY" in after or any(item.aggregate for item, _ in items):
         grouped = conditions.paths[-1][0] if "BY" in after else None
         for item, token in items:

@@ -2,7 +2,8 @@
 
 Rule: the names that IoT Hub itself gives compare without regard to case and come out as IoT Hub spells them ("SELECT
 DeviceId" gives deviceId); names below tags and properties are the user's and compare letter by letter.
-Sources: "Queries for IoT Hub device and module twins" (the projection query and its result), "Queries for IoT Hub jobs".
+Sources: "Queries for IoT Hub device and module twins" (the projection query and its result) and "Queries for IoT Hub
+jobs".
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _TWIN = (
     "capabilities deviceScope parentScopes configurations"
 )
 _JOB = (
-    "deviceId moduleId jobId jobType status startTimeUtc endTimeUtc createdDateTimeUtc lastUpdatedDateTimeUtc outcome error"
+    "deviceId moduleId jobId jobType status startTimeUtc endTimeUtc createdDateTimeUtc lastUpdatedDateTimeUtc "
+    "outcome error"
 )
 _BELOW = {
     "properties": "desired reported",
