@@ -18,8 +18,9 @@ from gateway.hub.service_identity import Authentication
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
+from gateway.upstream.calls import method_call
 from gateway.upstream.device import THIS_GATEWAY
-from gateway.upstream.hub import IotHub, method_call, settle
+from gateway.upstream.hub import IotHub, settle
 from gateway.upstream.policies import Policies
 
 
@@ -92,16 +93,6 @@ class BackEnd:
             raise GatewayError("the gateway has no service API", "give it a port: hub_port=0 takes any free one")
         host = self.hub_hostname if named else f"{_reachable(self.bind)}:{self.hub_port}"
         return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={self.policies.key(policy)}"
-
-    def is_connected(self, client_id: str) -> bool:
-        """Whether IoT Hub sees a connection of a device or module, or of the gateway's own."""
-        if not self.running or not self.upstream.online:
-            return False
-        own = (self.edge_device_id, f"{self.edge_device_id}/$edgeHub")
-        return client_id in own or self._reaches(client_id)
-
-    def _reaches(self, client_id: str) -> bool:
-        return self._process is not None and self._process.edge.clients.get(client_id) is not None
 
     def add_device(
         self,

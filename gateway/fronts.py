@@ -72,7 +72,7 @@ class Fronts:
         from gateway.web import Guard, WebServer  # noqa: PLC0415
         from gateway.web.guard import is_loopback  # noqa: PLC0415
 
-        service = Service(gateway.upstream, gateway.policies, gateway.clock.now, gateway.is_connected, self._log)
+        service = Service(gateway.upstream, gateway.policies, gateway.clock.now, self._log)
         certificate = hub_certificate(gateway.chain, gateway.hub_hostname, self._bind)
         gateway.trust_hub(certificate.root)
         names = {gateway.hub_hostname, self._bind}

@@ -7,14 +7,12 @@ Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what t
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
+from gateway.errors import CommandRefusedError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
@@ -24,12 +22,11 @@ from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.link import Link, LinkState
+from gateway.upstream.management import Management
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
 T = TypeVar("T")
-_METHOD_NAME = re.compile(r"[^/+#\0]{1,100}\Z")
-_MOST_PAYLOAD = 128 * 1_024
 
 
 class Downlink(Protocol):
@@ -44,12 +41,17 @@ class Downlink(Protocol):
     def invoke(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
         """Call a direct method."""
 
+    def is_connected(self, client_id: str) -> bool:
+        """Whether a device or module is connected."""
+
     def online(self) -> None:
         """The cloud can be reached again."""
 
 
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
+
+    `management` is for many devices at once: queries, configurations, jobs.
 
     `link` is the line to the gateway, with everything that can be wrong with it.
     """
@@ -65,6 +67,14 @@ class IotHub:
         self.twins.subscribe(self._desired_changed)
         self.commands.subscribe(self._command_available)
         self._downlink: Downlink | None = None
+        self.management = Management(
+            registry,
+            self.twins,
+            clock.now,
+            invoke=self.call,
+            connected=self.is_connected,
+            waiting=self.commands.depth,
+        )
 
     @property
     def registry(self) -> Registry:
@@ -99,21 +109,32 @@ class IotHub:
         """
         for client_id in self.registry.remove(device_id, module_id, etag=etag):
             self.twins.remove(client_id)
+            self.management.forget(client_id)
         if module_id is None:
             self.commands.remove(device_id)
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
-        if self._downlink is None or not self.online:
-            return MethodResult(None, b"", 404, f"Client {call.client_id} not found")
         arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
-        self._downlink.invoke(call, settle(arrived))
+        self.call(call, settle(arrived))
         return await arrived
+
+    def call(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
+        """Call a direct method; `answer` gets what becomes of it, at once or later."""
+        if self._downlink is None or not self.online:
+            answer(MethodResult(None, b"", 404, f"Client {call.client_id} not found"))
+        else:
+            self._downlink.invoke(call, answer)
+
+    def is_connected(self, client_id: str) -> bool:
+        """Whether IoT Hub knows a device or module to be connected, through a gateway that is in touch with it."""
+        return self._downlink is not None and self.online and self._downlink.is_connected(client_id)
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
         self.commands.tick()
         self.link.tick()
+        self.management.tick()
 
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
 
@@ -125,6 +146,11 @@ class IotHub:
         twin = self.twins.get(client_id)
         body = self.twins.wire(client_id)
         return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected; see Cloud."""
+        if self.online:
+            self.management.models.learn(client_id, model_id)
 
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
@@ -178,23 +204,3 @@ def settle(future: asyncio.Future[T]) -> Callable[[T], None]:
             future.set_result(result)
 
     return done
-
-
-def method_call(client_id: str, name: str, payload: Any, response_timeout: float, connect_timeout: float) -> MethodCall:
-    """A call within IoT Hub's limits. Raises GatewayError for what IoT Hub would not send.
-
-    Source: IoT Hub documentation, "Understand and invoke direct methods from IoT Hub".
-    """
-    if not _METHOD_NAME.match(name):
-        raise GatewayError("a method's name has 1 to 100 characters, none of them / + or #")
-    try:
-        body = json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as wrong:
-        raise GatewayError(f"the payload of a method is no JSON: {wrong}") from None
-    if len(body) > _MOST_PAYLOAD:
-        raise GatewayError(f"the payload of a method has {len(body)} bytes; {_MOST_PAYLOAD} is the most")
-    if not 5 <= response_timeout <= 300:
-        raise GatewayError(f"a response timeout of {response_timeout:g} seconds", "from 5 to 300 seconds")
-    if not 0 <= connect_timeout <= 300:
-        raise GatewayError(f"a connect timeout of {connect_timeout:g} seconds", "from 0 to 300 seconds")
-    return MethodCall(client_id, name, body, response_timeout, connect_timeout)

@@ -107,6 +107,7 @@ class Twins:
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._tag_observers = Observers[[str]]("tags")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment."""
@@ -154,6 +155,8 @@ class Twins:
             twin = self._put(client_id, twin, sections, _next_etag(twin.etag))
             if "desired" in patches:
                 self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
+            if "tags" in patches:
+                self._tag_observers.tell(client_id)
         return twin
 
     def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
@@ -192,6 +195,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the client id after each change of tags; the answer ends that."""
+        return self._tag_observers.subscribe(observer)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""

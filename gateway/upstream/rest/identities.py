@@ -114,7 +114,7 @@ def document_of(service: Service, device: Device) -> dict[str, Any]:
     assert document is not None, "only what is registered is shown"
     waiting = 0 if device.module_id else service.hub.commands.depth(device.device_id)
     return document | {
-        "connectionState": "Connected" if service.connected(device.client_id) else "Disconnected",
+        "connectionState": "Connected" if service.hub.is_connected(device.client_id) else "Disconnected",
         "connectionStateUpdatedTime": iot_hub_time(0),
         "lastActivityTime": iot_hub_time(0),
         "cloudToDeviceMessageCount": waiting,

@@ -18,12 +18,11 @@ RIGHTS = "leafgate.permissions"
 
 @dataclass(frozen=True)
 class Service:
-    """One hub as its service API sees it; `connected` says whether the hub has a connection of a client id."""
+    """One hub as its service API sees it."""
 
     hub: IotHub
     policies: Policies
     now: Callable[[], float]
-    connected: Callable[[str], bool]
     log: logging.Logger
 
 
