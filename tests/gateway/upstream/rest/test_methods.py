@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -27,11 +28,24 @@ async def answered(client, asking, status=200, body=b"{}"):
     return name, payload, await waiting
 
 
-async def said(hub, line):
-    """Wait until the gateway's log has a line."""
-    async with asyncio.timeout(PATIENCE):
-        while line not in hub.log.getvalue():
-            await asyncio.sleep(0)
+class Line(logging.Handler):
+    """Waits until the gateway's log has a line."""
+
+    def __init__(self, hub, text):
+        super().__init__()
+        self._text = text
+        self._said = asyncio.Event()
+        hub.gateway.log.addHandler(self)
+
+    def emit(self, record):
+        """Look at a line."""
+        if self._text in record.getMessage():
+            self._said.set()
+
+    async def wait(self):
+        """Return when it was said."""
+        async with asyncio.timeout(PATIENCE):
+            await self._said.wait()
 
 
 def inner(answer):
@@ -84,9 +98,10 @@ async def test_device_that_is_not_there(hub, call):
 async def test_device_that_comes_in_time(hub, call):
     """connectTimeoutInSeconds waits for the device; its call follows three seconds after it has subscribed."""
     client = await hub.join("press")
+    waits = Line(hub, "Unable to invoke method on client press because no subscription for methods found.")
     document = {"methodName": "a", "connectTimeoutInSeconds": 90}
     asking = asyncio.ensure_future(call("POST", "/twins/press/methods", document))
-    await said(hub, "Unable to invoke method on client press because no subscription for methods found.")
+    await waits.wait()
     await ready(client)
     hub.clock.elapse(3)
     topic = p.read_publish(await client.packet())[0]
