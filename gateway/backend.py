@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
@@ -22,6 +23,7 @@ class BackEnd:
 
     hub_hostname: str
     edge_device_id: str
+    clock: Clock
     upstream: IotHub
     _folder: StateFolder
     _registry: Registry | None
@@ -46,9 +48,19 @@ class BackEnd:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            where = self._folder.registry
-            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry = Registry(
+                self.upstream.keeper,
+                edge_device_id=self.edge_device_id,
+                hub_hostname=self.hub_hostname,
+                now=self.clock.now,
+            )
         return self._registry
+
+    def _open_cloud(self) -> None:
+        """Use what the cloud has kept, alone from now on. Raises StoreError or RegistryError."""
+        if self.upstream.open() and self._registry is not None:
+            self._registry.load()
+        assert self.registry is not None
 
     def add_device(
         self,

@@ -1,20 +1,21 @@
 """The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
 
 Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
-`Downlink`. Nothing crosses while the link is cut.
+`Downlink`. Nothing crosses while the link is cut. What cannot be stored does not happen, and to the Edge Hub the cloud
+has then not answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
+from gateway.errors import CommandRefusedError, GatewayError, StoreError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
@@ -23,6 +24,7 @@ from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
+from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
 from gateway.upstream.link import Link, LinkState
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
@@ -51,25 +53,66 @@ class Downlink(Protocol):
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
 
-    `link` is the line to the gateway, with everything that can be wrong with it.
+    `link` is the line to the gateway, with everything that can be wrong with it; `keeper` has what outlives the hub.
     """
 
-    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link) -> None:
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        inbox: Inbox,
+        clock: Clock,
+        link: Link,
+        *,
+        keeper: Keeper | None = None,
+        log: logging.Logger | None = None,
+    ) -> None:
         self._registry = registry
+        self.keeper = keeper or ForgetfulKeeper()
+        self._log = log or logging.getLogger(__name__)
+        self._failure = ""
         self.link = link
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
-        self.twins = Twins(clock.now)
-        self.commands = CommandQueues(clock)
+        self.twins = Twins(clock.now, self.keeper)
+        self._commands = CommandQueues(clock, keeper=self.keeper)
+        self._commands_loaded = False
         self.twins.subscribe(self._desired_changed)
-        self.commands.subscribe(self._command_available)
+        self._commands.subscribe(self._command_available)
         self._downlink: Downlink | None = None
 
     @property
     def registry(self) -> Registry:
         """Devices and modules that IoT Hub knows."""
         return self._registry()
+
+    @property
+    def commands(self) -> CommandQueues:
+        """Cloud-to-device messages. Raises StoreError when those that are kept cannot be read."""
+        if not self._commands_loaded:
+            self._load_commands()
+        return self._commands
+
+    def _load_commands(self) -> None:
+        self._commands.load()
+        self._commands_loaded = True
+
+    def open(self) -> bool:
+        """Use what is kept, alone, until `close`; tells whether it may have been changed meanwhile. StoreError."""
+        changed = self.keeper.hold()
+        try:
+            if changed or not self._commands_loaded:
+                self._load_commands()
+        except StoreError:
+            self.close()
+            raise
+        if changed:
+            self.twins.reload()
+        return changed
+
+    def close(self) -> None:
+        """Let others use what is kept."""
+        self.keeper.release()
 
     @property
     def online(self) -> bool:
@@ -92,12 +135,20 @@ class IotHub:
 
     # -- what a back end does -----------------------------------------------------------------------------------------
 
-    def remove(self, device_id: str, module_id: str | None = None) -> None:
-        """Delete a device with its modules, or one module, and everything that is kept for it. Raises RegistryError."""
-        for client_id in self.registry.remove(device_id, module_id):
-            self.twins.remove(client_id)
+    def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> None:
+        """Delete a device with its modules, or one module, and everything that is kept for it.
+
+        Only if `etag` (as in If-Match) is still its own. Raises RegistryError; StoreError, then nothing has changed.
+        """
+        for client_id in self.registry.remove(device_id, module_id, etag=etag, along=self._all_of):
+            self.twins.forget(client_id)
         if module_id is None:
-            self.commands.remove(device_id)
+            self.commands.forget(device_id)
+
+    def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
+        twins = [change for client_id in client_ids for change in self.twins.removal(client_id)]
+        devices = [client_id for client_id in client_ids if "/" not in client_id]
+        return [*twins, *(change for device_id in devices for change in self.commands.removal(device_id))]
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
@@ -109,8 +160,18 @@ class IotHub:
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
-        self.commands.tick()
+        try:
+            self.commands.tick()
+            self._failure = ""
+        except StoreError as wrong:
+            self._tell(wrong)
         self.link.tick()
+
+    def _tell(self, wrong: StoreError) -> None:
+        """Log what could not be stored; not for each of a thousand messages."""
+        if wrong.message != self._failure:
+            self._failure = wrong.message
+            self._log.error("%s; %s", wrong.message, wrong.hint)
 
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
 
@@ -118,8 +179,12 @@ class IotHub:
         """Read a twin; see Cloud."""
         answer(self._state(client_id) if self.online else None)
 
-    def _state(self, client_id: str) -> TwinState:
-        twin = self.twins.get(client_id)
+    def _state(self, client_id: str) -> TwinState | None:
+        try:
+            twin = self.twins.get(client_id)
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
         body = self.twins.wire(client_id)
         return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
 
@@ -133,11 +198,17 @@ class IotHub:
                 result = self.twins.update_reported(client_id, patch)
             except TwinRefusedError as refused:  # the whole twin would become too large
                 result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+            except StoreError as wrong:
+                self._tell(wrong)
         answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""
-        return self.commands.receive(client_id) if self.online else None
+        try:
+            return self.commands.receive(client_id) if self.online else None
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
@@ -151,10 +222,13 @@ class IotHub:
         """Give back; see Cloud."""
         self._settle(self.commands.abandon, command)
 
-    @staticmethod
-    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
-        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+    def _settle(self, how: Callable[[str], None], command: ReceivedCommand) -> None:
+        try:
             how(command.lock_token)
+        except CommandRefusedError:
+            return  # its lock has run out: the message has gone back to the queue
+        except StoreError as wrong:  # it goes back to the queue when its lock has run out
+            self._tell(wrong)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
