@@ -199,7 +199,8 @@ class Twins:
             etag=etag,
             last_updated=self._now(),
         )
-        self._keeper.write([(TWIN, f"{client_id} {name}", section_document(changed, name)) for name in sections])
+        names = sections if twin.version > 1 else SECTIONS  # the first change says when the others came into being, too
+        self._keeper.write([(TWIN, f"{client_id} {name}", section_document(changed, name)) for name in names])
         self._twins[client_id] = changed
         self._wires.pop(client_id, None)
         return changed
