@@ -78,7 +78,8 @@ class HubDatabase:
         self._predecessor = predecessor
         self._guard = threading.RLock()  # whoever drives a gateway from another thread may register devices
         self._held = False
-        self._version = -1  # SQLite's count of what others have changed
+        self._version = -1  # SQLite's count of what others have changed, while this is open
+        self._missed = False  # whether it was not open for a while
         self._open: _Connection | None = None
         self._close: Callable[[], Any] | None = None
 
@@ -124,16 +125,17 @@ class HubDatabase:
             except BaseException:
                 connection.lock.give()
                 raise
-            self._held = True
+            changed = self._missed or self._version != before
+            self._held, self._missed = True, False
             if connection.checkpointer is None:
                 connection.checkpointer = Checkpointer(self.path)
-            return self._version != before
+            return changed
 
     def release(self) -> None:
         """Fold the log into the file, close and unlock it; see Keeper."""
         with self._guard:
             close, self._close, self._open = self._close, None, None
-            self._held = False
+            self._held, self._missed = False, True
             self._version = -1
             if close is not None:
                 close()
