@@ -17,7 +17,7 @@ from gateway.broker.listener import Placeholders
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError
-from gateway.events import Events
+from gateway.events import ClientConnected, ClientDisconnected, Event, Events
 from gateway.faults import Faults
 from gateway.fronts import Fronts
 from gateway.hub.rules import Rules
@@ -86,6 +86,7 @@ class Gateway(BackEnd):
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self._folder = StateFolder(state, store, self.settings, self.log)
         keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
+        self.events.subscribe(self._connection_changed)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, keeper=keeper, log=self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
@@ -259,6 +260,10 @@ class Gateway(BackEnd):
     def served(self) -> Chain:
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
+
+    def _connection_changed(self, event: Event) -> None:
+        if isinstance(event, ClientConnected | ClientDisconnected):
+            self.upstream.activity.connection_changed(event.client_id, isinstance(event, ClientConnected))
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""

@@ -85,11 +85,13 @@ class HubDatabase:
 
     def write(self, changes: Sequence[Change]) -> None:
         """One transaction; see Keeper."""
+        if not changes:
+            return
         with self._guard, self._having() as database:
             try:
                 if len(changes) == 1:  # one statement is a transaction by itself
                     _make(database, changes[0])
-                elif changes:
+                else:
                     database.execute("BEGIN IMMEDIATE")
                     for change in changes:
                         _make(database, change)

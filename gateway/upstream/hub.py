@@ -18,14 +18,16 @@ from gateway.clock import Clock
 from gateway.errors import CommandRefusedError, GatewayError, StoreError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
+from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.activity import Activity
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
-from gateway.upstream.link import Link, LinkState
+from gateway.upstream.link import Done, Link, LinkState
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
@@ -75,6 +77,7 @@ class IotHub:
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
         self.twins = Twins(clock.now, self.keeper)
+        self.activity = Activity(clock.now, self.keeper)
         self._commands = CommandQueues(clock, keeper=self.keeper)
         self._commands_loaded = False
         self.twins.subscribe(self._desired_changed)
@@ -108,10 +111,15 @@ class IotHub:
             raise
         if changed:
             self.twins.reload()
+            self.activity.reload()
         return changed
 
     def close(self) -> None:
         """Let others use what is kept."""
+        try:
+            self.activity.flush()
+        except StoreError as wrong:
+            self._tell(wrong)
         self.keeper.release()
 
     @property
@@ -142,13 +150,17 @@ class IotHub:
         """
         for client_id in self.registry.remove(device_id, module_id, etag=etag, along=self._all_of):
             self.twins.forget(client_id)
+            self.activity.forget(client_id)
         if module_id is None:
             self.commands.forget(device_id)
 
     def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
-        twins = [change for client_id in client_ids for change in self.twins.removal(client_id)]
-        devices = [client_id for client_id in client_ids if "/" not in client_id]
-        return [*twins, *(change for device_id in devices for change in self.commands.removal(device_id))]
+        changes: list[Change] = []
+        for client_id in client_ids:
+            changes += self.twins.removal(client_id) + self.activity.removal(client_id)
+            if "/" not in client_id:
+                changes += self.commands.removal(client_id)
+        return changes
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
@@ -162,6 +174,7 @@ class IotHub:
         """Let time take effect on messages that wait, and on those under way."""
         try:
             self.commands.tick()
+            self.activity.tick()
             self._failure = ""
         except StoreError as wrong:
             self._tell(wrong)
@@ -174,6 +187,17 @@ class IotHub:
             self._log.error("%s; %s", wrong.message, wrong.hint)
 
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], done: Done) -> None:
+        """Carry messages over the link; `done` gets those that have to be sent again."""
+
+        def told(again: Sequence[Message]) -> None:
+            if len(again) < len(messages):
+                senders = {(message.device_id, message.module_id) for message in messages}
+                self.activity.seen(device if module is None else f"{device}/{module}" for device, module in senders)
+            done(again)
+
+        self.link.send(messages, told)
 
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; see Cloud."""

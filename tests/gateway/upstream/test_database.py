@@ -121,8 +121,13 @@ def test_changes_are_made_together_or_not_at_all(database):
         database.write([("job", "two", "2"), ("job", "one", None), ("bad", "x", "1")])
     assert database.load("job") == {"one": 1}
     database.write([("job", "two", "2"), ("job", "one", None)])
-    database.write([])
     assert database.load("job") == {"two": 2}
+
+
+def test_no_change_makes_no_file(path):
+    """A gateway that was never started and registered nothing leaves nothing."""
+    HubDatabase(path).write([])
+    assert not path.parent.exists()
 
 
 def test_document_that_is_no_json_is_refused(database):
