@@ -12,7 +12,8 @@ from typing import Any
 
 from gateway.hub.service_identity import ServiceIdentity
 from gateway.upstream.registry import Registry, iot_hub_time
-from gateway.upstream.twins import Section, Twins
+from gateway.upstream.twin import Section
+from gateway.upstream.twins import Twins
 
 #: what IoT Hub says of a moment that it does not know
 NEVER = "0001-01-01T00:00:00Z"
@@ -26,6 +27,7 @@ class Sources:
     twins: Twins
     connected: Callable[[str], bool]
     waiting: Callable[[str], int] = field(default=lambda device_id: 0)
+    active: Callable[[str], float] = field(default=lambda client_id: 0.0)
     configurations: Callable[[str], Mapping[str, str]] = field(default=lambda client_id: {})
     model: Callable[[str], str] = field(default=lambda client_id: "")
 
@@ -84,7 +86,7 @@ def _joined(sources: Sources, identity: ServiceIdentity, twin: Mapping[str, Any]
         **({} if device is None or not device.status_reason else {"statusReason": device.status_reason}),
         "statusUpdateTime": iot_hub_time(device.status_updated) if device is not None else NEVER,
         "connectionState": "Connected" if sources.connected(client_id) else "Disconnected",
-        "lastActivityTime": NEVER,
+        "lastActivityTime": iot_hub_time(sources.active(client_id)),
         "cloudToDeviceMessageCount": 0 if identity.module_id else sources.waiting(identity.device_id),
         "authenticationType": identity.authentication.value,
         "x509Thumbprint": {"primaryThumbprint": primary, "secondaryThumbprint": secondary},
