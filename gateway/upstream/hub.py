@@ -21,6 +21,7 @@ from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
+from gateway.upstream.keeping import Keep, keep_nothing
 from gateway.upstream.link import Link, LinkState
 from gateway.upstream.management import Management
 from gateway.upstream.registry import Registry
@@ -53,10 +54,12 @@ class IotHub:
 
     `management` is for many devices at once: queries, configurations, jobs.
 
-    `link` is the line to the gateway, with everything that can be wrong with it.
+    `link` is the line to the gateway, with everything that can be wrong with it; `keep` keeps configurations and jobs.
     """
 
-    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link) -> None:
+    def __init__(
+        self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link, keep: Keep = keep_nothing
+    ) -> None:
         self._registry = registry
         self.link = link
         link.attach(self._link_changed)
@@ -74,6 +77,7 @@ class IotHub:
             invoke=self.call,
             connected=self.is_connected,
             waiting=self.commands.depth,
+            keep=keep,
         )
 
     @property

@@ -6,6 +6,7 @@ from gateway.hub.methods import MethodResult
 from gateway.upstream.device import Device
 from gateway.upstream.hub import IotHub
 from gateway.upstream.inbox import Inbox
+from gateway.upstream.keeping import keep_nothing
 from gateway.upstream.link import Link
 from gateway.upstream.registry import Registry
 
@@ -42,11 +43,11 @@ class Gateway:
         """Nobody asks."""
 
 
-def make_hub(clock, *, edge=EDGE, devices=()):
+def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing):
     """A hub with one edge device and `devices`, and the gateway below it."""
     registry = Registry(edge_device_id=edge, hub_hostname="hub.test")
     inbox = Inbox(10, 10_000)
-    hub = IotHub(lambda: registry, inbox, clock, Link(inbox, clock.now, logging.getLogger("test")))
+    hub = IotHub(lambda: registry, inbox, clock, Link(inbox, clock.now, logging.getLogger("test")), keep)
     below = Gateway()
     hub.attach(below)
     for device_id in devices:

@@ -183,13 +183,13 @@ def test_condition_that_cannot_be_read(condition, column, problem):
     error = refused.value
     column += len("SELECT * FROM devices WHERE ")
     assert (error.line, error.column, error.problem) == (1, column, problem)
-    assert error.message.startswith(
-        f"SQL query parse failed due to following errors: \n\tLine 1:{column} {problem}"
-    )
+    assert error.message.startswith(f"SQL query parse failed due to following errors: \n\tLine 1:{column} {problem}")
     assert (error.status, error.code) == (400, "ArgumentInvalid")
 
 
-@pytest.mark.parametrize("condition", ["(" * 101 + "true" + ")" * 101, "+".join(["1"] * 200) + " = 1", "not " * 101 + "true"])
+@pytest.mark.parametrize(
+    "condition", ["(" * 101 + "true" + ")" * 101, "+".join(["1"] * 200) + " = 1", "not " * 101 + "true"]
+)
 def test_condition_nested_too_deeply(condition):
     """A hundred levels are the most; the interpreter's stack is not the sender's to use up."""
     with pytest.raises(QueryError, match="nested too deeply"):

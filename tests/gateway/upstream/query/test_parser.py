@@ -107,7 +107,10 @@ def test_error_tells_what_was_expected():
 def test_target_condition_is_what_follows_where():
     """Or everything, or a query from FROM on; the properties that it names are told."""
     query, paths = parse_target("tags.building=9 AND tags.environment='test'")
-    assert (query.collection, [path for path, _ in paths]) == ("devices", [("tags", "building"), ("tags", "environment")])
+    assert (query.collection, [path for path, _ in paths]) == (
+        "devices",
+        [("tags", "building"), ("tags", "environment")],
+    )
     assert query.meets is not None
     assert query.meets({"tags": {"building": 9, "environment": "test"}})
     everything, paths = parse_target("*")
