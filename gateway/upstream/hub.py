@@ -106,9 +106,12 @@ class IotHub:
 
     # -- what a back end does -----------------------------------------------------------------------------------------
 
-    def remove(self, device_id: str, module_id: str | None = None) -> None:
-        """Delete a device with its modules, or one module, and everything that is kept for it. Raises RegistryError."""
-        for client_id in self.registry.remove(device_id, module_id):
+    def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> None:
+        """Delete a device with its modules, or one module, and everything that is kept for it.
+
+        Raises RegistryError, also when `etag` (as in If-Match) is not its own any more.
+        """
+        for client_id in self.registry.remove(device_id, module_id, etag=etag):
             self.twins.remove(client_id)
             self.management.forget(client_id)
         if module_id is None:
