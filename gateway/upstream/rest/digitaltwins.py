@@ -1,0 +1,78 @@
+"""`/digitaltwins`: IoT Plug and Play devices by properties, components and commands.
+
+Source: IoT Hub REST API, "Digital Twin" (the answer of a command is the body, its status a header).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request, Response
+
+from gateway.hub.methods import MethodResult
+from gateway.upstream.calls import method_call
+from gateway.upstream.digitaltwins import command_name
+from gateway.upstream.policies import Permission
+from gateway.upstream.rest.answers import reply
+from gateway.upstream.rest.devices import IfMatch
+from gateway.upstream.rest.service import Asked, Service, needs
+
+router = APIRouter(tags=["digital twin"])
+CONNECT = needs(Permission.SERVICE_CONNECT)
+ConnectTimeout = Annotated[float | None, Query(alias="connectTimeoutInSeconds")]
+ResponseTimeout = Annotated[float | None, Query(alias="responseTimeoutInSeconds")]
+Payload = Annotated[Any, Body()]
+_RESPONSE_SECONDS = 30.0
+
+
+@router.get("/digitaltwins/{twin_id}", dependencies=[CONNECT])
+async def get_digital_twin(asked: Asked, twin_id: str) -> Response:
+    """The digital twin of a device."""
+    document, etag = asked.hub.management.digital_twins.document(twin_id)
+    return reply(document, etag=etag)
+
+
+@router.patch("/digitaltwins/{twin_id}", dependencies=[CONNECT])
+async def patch_digital_twin(
+    asked: Asked, request: Request, twin_id: str, body: Payload, if_match: IfMatch = None
+) -> Response:
+    """Set desired values by a JSON Patch."""
+    etag = asked.hub.management.digital_twins.update(twin_id, body, if_match)
+    location = str(request.url).partition("?")[0]
+    return Response(status_code=202, headers={"ETag": f'"{etag}"', "Location": location})
+
+
+@router.post("/digitaltwins/{twin_id}/commands/{command}", dependencies=[CONNECT])
+async def invoke_command(
+    asked: Asked,
+    twin_id: str,
+    command: str,
+    body: Payload = None,
+    connect: ConnectTimeout = None,
+    response: ResponseTimeout = None,
+) -> Response:
+    """Call a command of the device itself."""
+    return await _invoke(asked, twin_id, command_name(command), body, connect, response)
+
+
+@router.post("/digitaltwins/{twin_id}/components/{component}/commands/{command}", dependencies=[CONNECT])
+async def invoke_component_command(
+    asked: Asked,
+    twin_id: str,
+    component: str,
+    command: str,
+    body: Payload = None,
+    connect: ConnectTimeout = None,
+    response: ResponseTimeout = None,
+) -> Response:
+    """Call a command of one of its components."""
+    return await _invoke(asked, twin_id, command_name(command, component), body, connect, response)
+
+
+async def _invoke(
+    asked: Service, twin_id: str, name: str, body: Any, connect: float | None, response: float | None
+) -> Response:
+    asked.hub.management.digital_twins.check(twin_id)
+    call = method_call(twin_id, name, body, response or _RESPONSE_SECONDS, connect or 0.0)
+    result: MethodResult = await asked.hub.invoke(call)
+    raise NotImplementedError(result)
