@@ -16,7 +16,15 @@ from typing import Any
 
 from fastapi import Response
 
-from gateway.errors import CommandRefusedError, GatewayError, HubCode, RegistryError, ServiceError, TwinRefusedError
+from gateway.errors import (
+    CommandRefusedError,
+    GatewayError,
+    HubCode,
+    RegistryError,
+    ServiceError,
+    StoreError,
+    TwinRefusedError,
+)
 
 JSON = "application/json; charset=utf-8"
 
@@ -62,6 +70,8 @@ def _status(wrong: GatewayError) -> tuple[int, str]:
             return wrong.status, wrong.code.name
         case CommandRefusedError():
             return wrong.status, HubCode(wrong.code).name
+        case StoreError():
+            return HubCode.ServerError.status, HubCode.ServerError.name
         case _:
             return HubCode.ArgumentInvalid.status, HubCode.ArgumentInvalid.name
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.errors import GatewayError, HubCode, ServiceError
 from gateway.upstream.policies import UnauthorizedError
-from gateway.upstream.rest import devices
+from gateway.upstream.rest import bulk, commands, devices, feedback, methods, modules, statistics, twins
 from gateway.upstream.rest.answers import refusal
 from gateway.upstream.rest.service import RIGHTS, Service
 from gateway.web.guard import Application, Receive, Scope, Send
@@ -30,7 +30,16 @@ DESCRIPTION = "/openapi.json"
 #: stands for a slash inside an id, which makes it a wrong id and not another path
 _SLASH = "\N{FRACTION SLASH}"
 #: the calls, one router for each noun
-ROUTERS: tuple[APIRouter, ...] = (devices.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    devices.router,
+    bulk.router,
+    modules.router,
+    commands.router,
+    twins.router,
+    methods.router,
+    feedback.router,
+    statistics.router,
+)
 
 
 def application(service: Service) -> Application:

@@ -6,10 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
+from gateway.upstream.content import EDGE_AGENT, EDGE_HUB
+from gateway.upstream.device import Device
 from gateway.upstream.policies import Permission
 from gateway.upstream.rest.answers import done, reply
 from gateway.upstream.rest.identities import DeviceBody, device_of, document_of
-from gateway.upstream.rest.service import Asked, needs
+from gateway.upstream.rest.service import Asked, Service, needs
 
 router = APIRouter(tags=["devices"])
 READ = needs(Permission.REGISTRY_READ, Permission.REGISTRY_WRITE)
@@ -39,7 +41,7 @@ async def put_device(asked: Asked, device_id: str, body: DeviceBody, if_match: I
     """Create the device, or with If-Match update it; keys that are missing are made."""
     registry = asked.hub.registry
     if if_match is None:
-        device = registry.add(device_of(body, device_id, registry))
+        device = create(asked, device_of(body, device_id, registry))
     else:
         registry.known(device_id)
         device = registry.update(device_of(body, device_id, registry), etag=if_match)
@@ -51,3 +53,11 @@ async def delete_device(asked: Asked, device_id: str, if_match: IfMatch = None) 
     """Delete the device with its modules, its twins and what waits for it."""
     asked.hub.remove(device_id, etag=if_match)
     return done()
+
+
+def create(service: Service, device: Device) -> Device:
+    """Register a device, and with an edge device the modules that IoT Hub makes with it. Raises RegistryError."""
+    created = service.hub.registry.add(device)
+    for name in (EDGE_AGENT, EDGE_HUB) if created.edge else ():
+        service.hub.registry.add(Device(created.device_id, name, managed_by="iotEdge"))
+    return created

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from gateway.upstream.command import CommandLimits
+from gateway.upstream.feedbacklocks import FeedbackLocks
 from gateway.upstream.hub import IotHub
 from gateway.upstream.policies import Permission, Policies, UnauthorizedError
 
@@ -16,14 +17,15 @@ from gateway.upstream.policies import Permission, Policies, UnauthorizedError
 RIGHTS = "leafgate.permissions"
 
 
-@dataclass(frozen=True)
 class Service:
-    """One hub as its service API sees it."""
+    """One hub as its service API sees it; `feedback` has the batches that back ends are working on."""
 
-    hub: IotHub
-    policies: Policies
-    now: Callable[[], float]
-    log: logging.Logger
+    def __init__(self, hub: IotHub, policies: Policies, now: Callable[[], float], log: logging.Logger) -> None:
+        self.hub = hub
+        self.policies = policies
+        self.now = now
+        self.log = log
+        self.feedback = FeedbackLocks(hub.commands.feedback, CommandLimits())
 
 
 def _service(request: Request) -> Service:
