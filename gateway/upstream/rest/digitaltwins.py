@@ -7,22 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Body as JsonBody
 
-from gateway.hub.methods import MethodResult
-from gateway.upstream.calls import method_call
 from gateway.upstream.digitaltwins import command_name
 from gateway.upstream.policies import Permission
 from gateway.upstream.rest.answers import reply
 from gateway.upstream.rest.devices import IfMatch
+from gateway.upstream.rest.identities import Body
+from gateway.upstream.rest.methods import MethodBody, call, payload_of
 from gateway.upstream.rest.service import Asked, Service, needs
 
 router = APIRouter(tags=["digital twin"])
 CONNECT = needs(Permission.SERVICE_CONNECT)
-ConnectTimeout = Annotated[float | None, Query(alias="connectTimeoutInSeconds")]
-ResponseTimeout = Annotated[float | None, Query(alias="responseTimeoutInSeconds")]
-Payload = Annotated[Any, Body()]
-_RESPONSE_SECONDS = 30.0
+Payload = Annotated[Any, JsonBody()]
+
+
+class Timeouts(Body):
+    """How long to wait for the device, and for its answer, in seconds."""
+
+    connect_timeout_in_seconds: int | None = None
+    response_timeout_in_seconds: int | None = None
+
+
+Wait = Annotated[Timeouts, Query()]
 
 
 @router.get("/digitaltwins/{twin_id}", dependencies=[CONNECT])
@@ -43,36 +51,26 @@ async def patch_digital_twin(
 
 
 @router.post("/digitaltwins/{twin_id}/commands/{command}", dependencies=[CONNECT])
-async def invoke_command(
-    asked: Asked,
-    twin_id: str,
-    command: str,
-    body: Payload = None,
-    connect: ConnectTimeout = None,
-    response: ResponseTimeout = None,
-) -> Response:
+async def invoke_command(asked: Asked, twin_id: str, command: str, body: Payload = None, *, wait: Wait) -> Response:
     """Call a command of the device itself."""
-    return await _invoke(asked, twin_id, command_name(command), body, connect, response)
+    return await _invoke(asked, twin_id, command_name(command), body, wait)
 
 
 @router.post("/digitaltwins/{twin_id}/components/{component}/commands/{command}", dependencies=[CONNECT])
 async def invoke_component_command(
-    asked: Asked,
-    twin_id: str,
-    component: str,
-    command: str,
-    body: Payload = None,
-    connect: ConnectTimeout = None,
-    response: ResponseTimeout = None,
+    asked: Asked, twin_id: str, component: str, command: str, body: Payload = None, *, wait: Wait
 ) -> Response:
     """Call a command of one of its components."""
-    return await _invoke(asked, twin_id, command_name(command, component), body, connect, response)
+    return await _invoke(asked, twin_id, command_name(command, component), body, wait)
 
 
-async def _invoke(
-    asked: Service, twin_id: str, name: str, body: Any, connect: float | None, response: float | None
-) -> Response:
+async def _invoke(asked: Service, twin_id: str, name: str, payload: Any, wait: Timeouts) -> Response:
     asked.hub.management.digital_twins.check(twin_id)
-    call = method_call(twin_id, name, body, response or _RESPONSE_SECONDS, connect or 0.0)
-    result: MethodResult = await asked.hub.invoke(call)
-    raise NotImplementedError(result)
+    body = MethodBody(
+        method_name=name,
+        payload=payload,
+        response_timeout_in_seconds=wait.response_timeout_in_seconds,
+        connect_timeout_in_seconds=wait.connect_timeout_in_seconds,
+    )
+    result = await call(asked, body, twin_id)
+    return reply(payload_of(result), headers={"x-ms-command-statuscode": str(result.status or 0)})

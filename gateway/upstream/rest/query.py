@@ -43,7 +43,7 @@ def page_size(text: str | None) -> int:
     """How many items somebody wants; the hub's own number unless they say. Raises ServiceError."""
     if not text:
         return MOST_ITEMS
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9])):
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
         code = HubCode.ArgumentInvalid
         raise ServiceError(code.status, code.name, f"x-ms-max-item-count is {text!r}; it has to be a positive number")
     return int(text[:9])

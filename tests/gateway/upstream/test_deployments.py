@@ -31,7 +31,7 @@ def hub(clock):
     return make_hub(clock, devices=["a", "b"])[0]
 
 
-def put(hub, config_id, content, condition="*", priority=0, if_match=None):
+def put(hub, config_id, content, condition="*", *, priority=0, if_match=None):
     """Create or update a configuration; what kind of content it is shows."""
     kind = "modulesContent" if "$edgeAgent" in content else "deviceContent"
     body = {"content": {kind: content}, "targetCondition": condition, "priority": priority}

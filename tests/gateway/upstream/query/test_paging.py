@@ -186,7 +186,7 @@ def test_children_of_an_edge_device_as_azure_cli_asks_for_them(fleet):
     """`az iot hub device-identity children list` asks with ARRAY_CONTAINS."""
     hub, _ = fleet
     scope = hub.registry.service_identity("gw").scope
-    text = f"select deviceId from devices where array_contains(parentScopes, '{scope}')"  # noqa: S608
+    text = f"select deviceId from devices where array_contains(parentScopes, '{scope}')"
     assert ids(everything(hub.management.queries, text)[0]) == FLEET
 
 
