@@ -178,7 +178,7 @@ class Configurations:
     def test(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """What is wrong with a target condition and with metric queries; empty when nothing is."""
         answer: dict[str, Any] = {}
-        condition, queries = body.get("targetCondition"), body.get("customMetricQueries") or {}
+        condition, queries = body.get("targetCondition"), body.get("customMetricQueries")
         if condition:
             try:
                 check_target(_text("targetCondition", condition))
@@ -229,14 +229,14 @@ def _read(config_id: str, body: Mapping[str, Any], known: Configuration | None, 
     priority = body.get("priority") or 0
     if not isinstance(priority, int) or isinstance(priority, bool) or priority < 0:
         _invalid(f"{priority!r} is no priority")
-    queries = _texts("metrics.queries", _object("metrics", body.get("metrics")).get("queries") or {})
+    queries = _texts("metrics.queries", _object("metrics", body.get("metrics")).get("queries"))
     _check_metrics(queries)
     base = known or Configuration(config_id, kind, content, created=now)
     return replace(
         base,
         target_condition=condition,
         priority=priority,
-        labels=_texts("labels", body.get("labels") or {}),
+        labels=_texts("labels", body.get("labels")),
         metric_queries=queries,
         schema_version=_text("schemaVersion", body.get("schemaVersion") or base.schema_version),
         updated=now,

@@ -73,17 +73,21 @@ class DigitalTwins:
         """Add to a patch of the desired properties what one operation wants."""
         name, *inner = path
         value = None if operation["op"] == "remove" else operation["value"]
-        component = _is_component(document.get(name)) or _is_component(value)
+        known = _is_component(document.get(name)) or _object(desired.get(name)).get(_MARK) == "c"
+        component = known or _is_component(value)
+        before = _object(before.get(name))
         if not inner and not component:
             desired[name] = value
         elif not inner:
+            if value is not None and not _is_component(value):
+                _refuse("InvalidDigitalTwinPatch", f'{name} needs an empty "$metadata" to stay a component')
             wanted = None if value is None else {each: one for each, one in value.items() if each != "$metadata"}
-            gone = {each: None for each in before.get(name, {}) if each != _MARK and (wanted or {}).get(each) is None}
+            gone = {each: None for each in before if each != _MARK and (wanted or {}).get(each) is None}
             desired[name] = None if wanted is None else {_MARK: "c", **gone, **wanted}
         elif component:
             section = desired.get(name) or {_MARK: "c"}
             section[inner[0]] = value
-            left = {**before.get(name, {}), **section}
+            left = {**before, **section}
             desired[name] = section if any(one is not None for each, one in left.items() if each != _MARK) else None
         else:
             _refuse("InvalidDigitalTwinPatchPath", f"{operation['path']!r} is no property of a component")

@@ -18,7 +18,7 @@ from gateway.errors import GatewayError, ServiceError
 from gateway.hub.methods import MethodCall
 from gateway.upstream.calls import method_call
 from gateway.upstream.keeping import utc
-from gateway.upstream.query import parse_target
+from gateway.upstream.query import QueryError, parse_target
 
 _ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}\Z")
 _DEFAULT_EXECUTION = 3_600.0
@@ -159,6 +159,8 @@ def read_job(job_id: str, body: Mapping[str, Any], now: float) -> Job:
     condition = body.get("queryCondition")
     if not isinstance(condition, str) or not condition.strip():
         invalid("queryCondition is missing: it is what follows WHERE in a query, and * for all devices")
+    if condition.strip()[:6].lower() == "select":  # IoT Hub puts its own in front
+        raise QueryError(f"Unexpected input at '{condition.strip()[:6]}'", hint="queryCondition is what follows WHERE")
     parse_target(condition)
     kind = Type(body["type"])
     name = "updateTwin" if kind is Type.UPDATE_TWIN else "cloudToDeviceMethod"

@@ -16,7 +16,20 @@ from starlette.exceptions import HTTPException
 
 from gateway.errors import GatewayError, HubCode, ServiceError
 from gateway.upstream.policies import UnauthorizedError
-from gateway.upstream.rest import bulk, commands, devices, feedback, methods, modules, statistics, twins
+from gateway.upstream.rest import (
+    bulk,
+    commands,
+    configurations,
+    devices,
+    digitaltwins,
+    feedback,
+    jobs,
+    methods,
+    modules,
+    query,
+    statistics,
+    twins,
+)
 from gateway.upstream.rest.answers import refusal
 from gateway.upstream.rest.service import RIGHTS, Service
 from gateway.web.guard import Application, Receive, Scope, Send
@@ -39,6 +52,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     methods.router,
     feedback.router,
     statistics.router,
+    query.router,
+    configurations.router,
+    jobs.router,
+    digitaltwins.router,
 )
 
 

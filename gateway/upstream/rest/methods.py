@@ -44,24 +44,29 @@ async def invoke_module_method(asked: Asked, device_id: str, module_id: str, bod
 
 
 async def invoke(asked: Service, body: MethodBody, device_id: str, module_id: str | None = None) -> Response:
-    """What becomes of a call. Raises GatewayError for what IoT Hub would not send, and when nobody answers."""
+    """What becomes of a call, as it is answered. Raises GatewayError."""
+    result = await call(asked, body, device_id, module_id)
+    return reply({"status": result.status or 0, "payload": payload_of(result)})
+
+
+async def call(asked: Service, body: MethodBody, device_id: str, module_id: str | None = None) -> MethodResult:
+    """What the client answers. Raises GatewayError for what IoT Hub would not send, and when nobody answers."""
     response = 30 if body.response_timeout_in_seconds is None else body.response_timeout_in_seconds
     connect = body.connect_timeout_in_seconds or 0
     try:
         client_id = asked.hub.registry.known(device_id, module_id).client_id
     except RegistryError as wrong:
         raise MethodFailedError(wrong.code, "The device or module is not registered.", {}) from None
-    call = method_call(client_id, body.method_name, body.payload, response, connect)
-    result = await asked.hub.invoke(call)
+    result = await asked.hub.invoke(method_call(client_id, body.method_name, body.payload, response, connect))
     if result.http_status == HubCode.DeviceNotOnline.status:
         timeout = {"timeout": f"00:{connect // 60:02d}:{connect % 60:02d}"}
         raise MethodFailedError(HubCode.DeviceNotOnline, "Timed out waiting for device to connect.", timeout)
     if result.http_status != 200:
         raise MethodFailedError(HubCode.GatewayTimeout, "Timed out waiting for the response from device.", {})
-    return reply({"status": result.status or 0, "payload": _payload(result)})
+    return result
 
 
-def _payload(result: MethodResult) -> Any:
+def payload_of(result: MethodResult) -> Any:
     """What the client has answered; what is no JSON, which IoT Hub could not pass on, is told as text."""
     try:
         return json.loads(result.payload) if result.payload else None

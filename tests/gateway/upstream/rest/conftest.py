@@ -1,5 +1,7 @@
 """A gateway with the service API, and somebody who calls it."""
 
+import asyncio
+
 import pytest
 
 from tests.gateway.upstream.rest.caller import Caller
@@ -15,3 +17,13 @@ async def hub(start):
 def call(hub):
     """Calls the API: `await call("GET", "/devices/d1")`."""
     return Caller(hub.gateway)
+
+
+@pytest.fixture
+def together():
+    """Runs two things at once: `await together(a(), b())`."""
+
+    async def run(*things):
+        return await asyncio.gather(*things)
+
+    return run
