@@ -58,8 +58,12 @@ class BackEnd:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            where = self._folder.registry
-            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry = Registry(
+                self.upstream.keeper,
+                edge_device_id=self.edge_device_id,
+                hub_hostname=self.hub_hostname,
+                now=self.clock.now,
+            )
         return self._registry
 
     @property
@@ -93,6 +97,12 @@ class BackEnd:
             raise GatewayError("the gateway has no service API", "give it a port: hub_port=0 takes any free one")
         host = self.hub_hostname if named else f"{_reachable(self.bind)}:{self.hub_port}"
         return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={self.policies.key(policy)}"
+
+    def _open_cloud(self) -> None:
+        """Use what the cloud has kept, alone from now on. Raises StoreError or RegistryError."""
+        if self.upstream.open() and self._registry is not None:
+            self._registry.load()
+        assert self.registry is not None
 
     def add_device(
         self,

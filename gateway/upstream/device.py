@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from gateway.errors import RegistryError
@@ -61,16 +61,20 @@ class Device:
         return self.device_id if self.module_id is None else f"{self.device_id}/{self.module_id}"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, keys included, for the gateway's own files."""
-        return asdict(self)
+        """What is not as in any other device, keys included, for the gateway's own files."""
+        values = ((name, usual, getattr(self, name)) for name, usual in _FIELDS)
+        return {name: value for name, usual, value in values if value != usual}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Device:
+    def from_json(cls, document: Mapping[str, Any]) -> Device:
         """Read what `to_json` made; raises KeyError, TypeError or ValueError for anything else."""
-        device = cls(**(dict(fields) | {"thumbprints": tuple(fields["thumbprints"])}))
+        device = cls(**{**document, "thumbprints": tuple(document.get("thumbprints", ()))})
         Authentication(device.authentication)  # ValueError for a word that is none
         # What was kept before there were generations has to have the same one at each start.
         return device if device.generation_id else replace(device, generation_id=new_generation(device.client_id))
+
+
+_FIELDS = tuple((each.name, each.default) for each in fields(Device))
 
 
 def check_ids(device: Device) -> None:

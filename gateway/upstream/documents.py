@@ -16,17 +16,19 @@ from typing import Any
 from gateway.hub.service_identity import ServiceIdentity
 from gateway.upstream.device import Device
 from gateway.upstream.registry import Registry, iot_hub_time
-from gateway.upstream.twins import Section, Twin, Twins
+from gateway.upstream.twin import Section, Twin
+from gateway.upstream.twins import Twins
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the documents come from; callables take client ids (`configurations`, `waiting` and `model` likewise)."""
+    """Where the documents come from; callables take client ids, `waiting` device ids."""
 
     registry: Callable[[], Registry]
     twins: Twins
     connected: Callable[[str], bool]
     waiting: Callable[[str], int] = field(default=lambda device_id: 0)
+    active: Callable[[str], float] = field(default=lambda client_id: 0.0)
     configurations: Callable[[str], Mapping[str, str]] = field(default=lambda client_id: {})
     model: Callable[[str], str] = field(default=lambda client_id: "")
 
@@ -135,7 +137,7 @@ _PROPERTIES: Mapping[str, Callable[[_Document], Any]] = {
     "statusReason": lambda one: one.device.status_reason or _ABSENT,
     "statusUpdateTime": lambda one: iot_hub_time(one.device.status_updated),
     "connectionState": _Document.connection,
-    "lastActivityTime": lambda one: iot_hub_time(0),
+    "lastActivityTime": lambda one: iot_hub_time(one.sources.active(one.device.client_id)),
     "cloudToDeviceMessageCount": _Document.waiting,
     "authenticationType": lambda one: one.device.authentication,
     "x509Thumbprint": _Document.thumbprints,

@@ -28,7 +28,8 @@ KINDS = ("configuration", "configured", "job", "model")
 class Management:
     """The parts of one hub that work on all its devices.
 
-    `connected` and `waiting` (how many cloud-to-device messages wait) take ids; `invoke` calls a direct method.
+    `connected`, `waiting` (how many cloud-to-device messages wait) and `active` (when it was heard of last) take ids;
+    `invoke` calls a direct method.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Management:
         invoke: Invoke,
         connected: Callable[[str], bool],
         waiting: Callable[[str], int] = lambda device_id: 0,
+        active: Callable[[str], float] = lambda client_id: 0.0,
         keep: Keep = keep_nothing,
     ) -> None:
         self.models = Models(keep)
@@ -48,6 +50,7 @@ class Management:
             twins,
             connected,
             waiting,
+            active=active,
             configurations=self._status,
             model=self.models.get,
         )

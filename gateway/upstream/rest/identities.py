@@ -112,11 +112,12 @@ def document_of(service: Service, device: Device) -> dict[str, Any]:
     """A device or module as it is answered, with what the hub knows beside the registry."""
     document = service.hub.registry.identity_json(device.device_id, device.module_id)
     assert document is not None, "only what is registered is shown"
+    times = service.hub.activity.times(device.client_id)
     waiting = 0 if device.module_id else service.hub.commands.depth(device.device_id)
     return document | {
         "connectionState": "Connected" if service.hub.is_connected(device.client_id) else "Disconnected",
-        "connectionStateUpdatedTime": iot_hub_time(0),
-        "lastActivityTime": iot_hub_time(0),
+        "connectionStateUpdatedTime": iot_hub_time(times.state_changed),
+        "lastActivityTime": iot_hub_time(times.last_active),
         "cloudToDeviceMessageCount": waiting,
     }
 

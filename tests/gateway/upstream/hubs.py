@@ -6,11 +6,19 @@ from gateway.hub.methods import MethodResult
 from gateway.upstream.device import Device
 from gateway.upstream.hub import IotHub
 from gateway.upstream.inbox import Inbox
+from gateway.upstream.keeper import ForgetfulKeeper
 from gateway.upstream.keeping import keep_nothing
 from gateway.upstream.link import Link
 from gateway.upstream.registry import Registry
 
 EDGE = "gw"
+
+
+class Keeping(ForgetfulKeeper):
+    """Gives what the hub keeps to a function."""
+
+    def __init__(self, keep):
+        self.keep = keep
 
 
 class Gateway:
@@ -47,7 +55,9 @@ def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing):
     """A hub with one edge device and `devices`, and the gateway below it."""
     registry = Registry(edge_device_id=edge, hub_hostname="hub.test")
     inbox = Inbox(10, 10_000)
-    hub = IotHub(lambda: registry, inbox, clock, Link(inbox, clock.now, logging.getLogger("test")), keep)
+    hub = IotHub(
+        lambda: registry, inbox, clock, Link(inbox, clock.now, logging.getLogger("test")), keeper=Keeping(keep)
+    )
     below = Gateway()
     hub.attach(below)
     for device_id in devices:
