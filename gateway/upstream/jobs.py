@@ -23,6 +23,7 @@ from gateway.upstream.twins import Twins
 
 _KIND = "job"
 _REMEMBERED = 30 * 86_400.0
+_ALSO: dict[str, str | None] = {"enqueued": Status.QUEUED.value}  # JobStatus.cs has two words for it
 _OUT_OF_TIME = {"code": "JobRunTimeout", "description": "The job ran out of time before the device was done."}
 
 Invoke = Callable[[MethodCall, Callable[[MethodResult], None]], None]
@@ -93,6 +94,7 @@ class Jobs:
         continuation: str | None = None,
     ) -> Page:
         """One page of the jobs of a type and in a status, by id. Raises ServiceError for another's token."""
+        job_status = _ALSO.get(job_status or "", job_status)
         text = f"jobs/v2/query {job_type or ''} {job_status or ''}"
         after, served = queries.tokens.read(text, continuation) if continuation else ("", 0)
         found = [
