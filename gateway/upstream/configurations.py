@@ -162,7 +162,9 @@ class Configurations:
         wanted = _entity_tag(if_match)
         known = self._all.get(config_id)
         if wanted is None and known is not None:
-            raise ServiceError(409, "ConfigurationAlreadyExists", f"The configuration {config_id!r} exists already.")
+            unquoted = "; an ETag in If-Match counts only in quotes" if if_match else ""
+            message = f"The configuration {config_id!r} exists already{unquoted}."
+            raise ServiceError(409, "ConfigurationAlreadyExists", message)
         if wanted is not None:
             known = self._matching(config_id, wanted)
         self._put(_read(config_id, body, known, self._now()))

@@ -138,7 +138,7 @@ class Deployments:
             device = self._registry().get(client_id)
             if device is None or not device.edge:
                 return False
-        view = self._collections[target.collection].view(client_id, metadata=target.metadata)
+        view = self._collections[target.collection].view(client_id, target.names, metadata=target.metadata)
         return view is not None and (target.meets is None or target.meets(view))
 
     # -- what they get -----------------------------------------------------------------------------------------------

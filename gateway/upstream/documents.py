@@ -1,27 +1,28 @@
 """Twins as the service's REST API and the query language give them: the twin with what the registry and the hub know.
 
-Rule: conditions judge `view`, which costs little; only results, and conditions that look at $metadata, cost `document`.
+Rule: a property of the document is made in one place, the table below; conditions ask for the few that they look at,
+results for all of them.
 Sources: "Queries for IoT Hub device and module twins" (the sample document); IoT Hub REST API, definition of Twin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from gateway.hub.service_identity import ServiceIdentity
+from gateway.upstream.device import Device
 from gateway.upstream.registry import Registry, iot_hub_time
-from gateway.upstream.twin import Section
+from gateway.upstream.twin import Section, Twin
 from gateway.upstream.twins import Twins
-
-#: what IoT Hub says of a moment that it does not know
-NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the documents come from; callables take client ids (`configurations`, `waiting` and `model` likewise)."""
+    """Where the documents come from; callables take client ids, `waiting` device ids."""
 
     registry: Callable[[], Registry]
     twins: Twins
@@ -41,22 +42,15 @@ class TwinDocuments:
 
     def keys(self) -> Sequence[str]:
         """The client ids, sorted."""
-        return sorted(one.client_id for one in self._from.registry() if (one.module_id is not None) is self._modules)
+        registry = self._from.registry()
+        if self._modules:
+            return sorted(one.client_id for one in registry if one.module_id is not None)
+        return sorted(one.device_id for one in registry if one.module_id is None)
 
-    def view(self, key: str, *, metadata: bool) -> Mapping[str, Any] | None:
-        """What conditions look at."""
-        if metadata:
-            return twin_document(self._from, key)
-        identity = self._from.registry().service_identity(key)
-        if identity is None:
-            return None
-        twin = self._from.twins.get(key)
-        properties = {"desired": _plain(twin.desired_section), "reported": _plain(twin.reported_section)}
-        return _joined(
-            self._from,
-            identity,
-            {"etag": twin.etag, "version": twin.version, "tags": twin.tags, "properties": properties},
-        )
+    def view(self, key: str, names: Collection[str], *, metadata: bool) -> Mapping[str, Any] | None:
+        """The properties that a condition looks at."""
+        device = _registered(self._from, key)
+        return None if device is None else _Document(self._from, device).some(names, metadata=metadata)
 
     def document(self, key: str) -> dict[str, Any]:
         """The whole twin."""
@@ -67,37 +61,95 @@ class TwinDocuments:
 
 def twin_document(sources: Sources, client_id: str) -> dict[str, Any] | None:
     """The twin of a device or module in full; None when it is not registered."""
-    identity = sources.registry().service_identity(client_id)
-    return None if identity is None else _joined(sources, identity, sources.twins.document(client_id))
+    device = _registered(sources, client_id)
+    return None if device is None else _Document(sources, device).some(_PROPERTIES, metadata=True)
 
 
-def _joined(sources: Sources, identity: ServiceIdentity, twin: Mapping[str, Any]) -> dict[str, Any]:
-    client_id = identity.client_id
-    device = sources.registry().get(identity.device_id, identity.module_id)
-    primary, secondary, *_ = (*identity.thumbprints, None, None)
-    scopes = {"deviceScope": identity.scope, "parentScopes": list(identity.parent_scopes)}
-    applied = sources.configurations(client_id)
-    return {
-        "deviceId": identity.device_id,
-        **({} if identity.module_id is None else {"moduleId": identity.module_id}),
-        "etag": twin["etag"],
-        "deviceEtag": device.etag if device is not None else "",
-        "status": "enabled" if identity.enabled else "disabled",
-        **({} if device is None or not device.status_reason else {"statusReason": device.status_reason}),
-        "statusUpdateTime": iot_hub_time(device.status_updated) if device is not None else NEVER,
-        "connectionState": "Connected" if sources.connected(client_id) else "Disconnected",
-        "lastActivityTime": iot_hub_time(sources.active(client_id)),
-        "cloudToDeviceMessageCount": 0 if identity.module_id else sources.waiting(identity.device_id),
-        "authenticationType": identity.authentication.value,
-        "x509Thumbprint": {"primaryThumbprint": primary, "secondaryThumbprint": secondary},
-        "modelId": sources.model(client_id),
-        "version": twin["version"],
-        "tags": twin["tags"],
-        "properties": twin["properties"],
-        **({} if identity.module_id else {"capabilities": {"iotEdge": identity.edge}}),
-        **{name: value for name, value in scopes.items() if value},
-        **({"configurations": {one: {"status": status} for one, status in applied.items()}} if applied else {}),
-    }
+def _registered(sources: Sources, client_id: str) -> Device | None:
+    device_id, _, module_id = client_id.partition("/")
+    return sources.registry().get(device_id, module_id or None)
+
+
+class _Absent(Enum):
+    ABSENT = "absent"
+
+
+_ABSENT = _Absent.ABSENT
+
+
+class _Document:
+    """One twin, whose parts are looked up when a property needs them."""
+
+    def __init__(self, sources: Sources, device: Device) -> None:
+        self.sources = sources
+        self.device = device
+        self.metadata = False
+
+    def some(self, names: Collection[str], *, metadata: bool) -> dict[str, Any]:
+        """The properties with these names, as far as the twin has them."""
+        self.metadata = metadata
+        found = ((name, _PROPERTIES[name](self)) for name in names if name in _PROPERTIES)
+        return {name: value for name, value in found if value is not _ABSENT}
+
+    @cached_property
+    def twin(self) -> Twin:
+        return self.sources.twins.get(self.device.client_id)
+
+    @cached_property
+    def served(self) -> dict[str, Any]:
+        return self.sources.twins.document(self.device.client_id)
+
+    @cached_property
+    def identity(self) -> ServiceIdentity:
+        identity = self.sources.registry().service_identity(self.device.client_id)
+        assert identity is not None, "a module's device is registered as long as the module is"
+        return identity
+
+    def tags(self) -> Any:
+        return self.served["tags"] if self.metadata else self.twin.tags
+
+    def properties(self) -> Any:
+        if self.metadata:
+            return self.served["properties"]
+        return {"desired": _plain(self.twin.desired_section), "reported": _plain(self.twin.reported_section)}
+
+    def thumbprints(self) -> Any:
+        primary, secondary, *_ = (*self.device.thumbprints, None, None)
+        return {"primaryThumbprint": primary, "secondaryThumbprint": secondary}
+
+    def connection(self) -> Any:
+        return "Connected" if self.sources.connected(self.device.client_id) else "Disconnected"
+
+    def waiting(self) -> Any:
+        return 0 if self.device.module_id else self.sources.waiting(self.device.device_id)
+
+    def configurations(self) -> Any:
+        applied = self.sources.configurations(self.device.client_id)
+        return {one: {"status": status} for one, status in applied.items()} or _ABSENT
+
+
+_PROPERTIES: Mapping[str, Callable[[_Document], Any]] = {
+    "deviceId": lambda one: one.device.device_id,
+    "moduleId": lambda one: one.device.module_id or _ABSENT,
+    "etag": lambda one: one.twin.etag,
+    "deviceEtag": lambda one: one.device.etag,
+    "status": lambda one: "enabled" if one.device.enabled else "disabled",
+    "statusReason": lambda one: one.device.status_reason or _ABSENT,
+    "statusUpdateTime": lambda one: iot_hub_time(one.device.status_updated),
+    "connectionState": _Document.connection,
+    "lastActivityTime": lambda one: iot_hub_time(one.sources.active(one.device.client_id)),
+    "cloudToDeviceMessageCount": _Document.waiting,
+    "authenticationType": lambda one: one.device.authentication,
+    "x509Thumbprint": _Document.thumbprints,
+    "modelId": lambda one: one.sources.model(one.device.client_id),
+    "version": lambda one: one.twin.version,
+    "tags": _Document.tags,
+    "properties": _Document.properties,
+    "capabilities": lambda one: _ABSENT if one.device.module_id else {"iotEdge": one.device.edge},
+    "deviceScope": lambda one: one.identity.scope or _ABSENT,
+    "parentScopes": lambda one: list(one.identity.parent_scopes) or _ABSENT,
+    "configurations": _Document.configurations,
+}
 
 
 def _plain(section: Section) -> dict[str, Any]:

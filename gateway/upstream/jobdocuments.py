@@ -2,7 +2,8 @@
 
 Sources: IoT Hub REST API, "Jobs" (JobRequest, JobResponse, DeviceJobStatistics); "Schedule jobs on multiple devices";
 "Queries for IoT Hub jobs" (the document of a device's part); JobStatus.cs and DeviceJob.cs of
-Azure/azure-iot-sdk-csharp (scheduled: in the future; enqueued: ready).
+Azure/azure-iot-sdk-csharp (scheduled: in the future; queued, or enqueued: ready, of which the hub answers the former:
+mwalser/terraform-provider-iothub, docs, appendix D).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Status(StrEnum):
     """How far a job, or a device's part of it, is."""
 
     SCHEDULED = "scheduled"
-    ENQUEUED = "enqueued"
+    QUEUED = "queued"
     PENDING = "pending"
     RUNNING = "running"
     COMPLETED = "completed"
@@ -170,7 +171,7 @@ def read_job(job_id: str, body: Mapping[str, Any], now: float) -> Job:
     seconds = body.get("maxExecutionTimeInSeconds") or _DEFAULT_EXECUTION
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds <= 0:
         invalid(f"{seconds!r} is no time in seconds (maxExecutionTimeInSeconds)")
-    status = Status.SCHEDULED if start > now else Status.ENQUEUED
+    status = Status.SCHEDULED if start > now else Status.QUEUED
     job = Job(job_id, kind, condition, {name: dict(body[name])}, start, float(seconds), now, status)
     if kind is Type.DEVICE_METHOD:
         job.call("any")  # what is wrong with the method is to be known now

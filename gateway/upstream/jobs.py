@@ -10,7 +10,7 @@ job counts as failed is not documented.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import ServiceError, TwinRefusedError
@@ -23,6 +23,7 @@ from gateway.upstream.twins import Twins
 
 _KIND = "job"
 _REMEMBERED = 30 * 86_400.0
+_ALSO: dict[str, str | None] = {"enqueued": Status.QUEUED.value}  # JobStatus.cs has two words for it
 _OUT_OF_TIME = {"code": "JobRunTimeout", "description": "The job ran out of time before the device was done."}
 
 Invoke = Callable[[MethodCall, Callable[[MethodResult], None]], None]
@@ -93,6 +94,7 @@ class Jobs:
         continuation: str | None = None,
     ) -> Page:
         """One page of the jobs of a type and in a status, by id. Raises ServiceError for another's token."""
+        job_status = _ALSO.get(job_status or "", job_status)
         text = f"jobs/v2/query {job_type or ''} {job_status or ''}"
         after, served = queries.tokens.read(text, continuation) if continuation else ("", 0)
         found = [
@@ -206,12 +208,12 @@ class Jobs:
     # -- what queries look at ------------------------------------------------------------------------------------------
 
     def keys(self) -> Sequence[str]:
-        """One key for each device's part of each job, sorted; see Collection."""
+        """One key for each device's part of each job, sorted; see Documents."""
         return sorted(f"{job.id} {client_id}" for job in self._jobs.values() for client_id in job.parts)
 
-    def view(self, key: str, *, metadata: bool) -> Mapping[str, Any] | None:
+    def view(self, key: str, names: Collection[str], *, metadata: bool) -> Mapping[str, Any] | None:
         """What conditions look at."""
-        del metadata
+        del names, metadata  # a part is small
         job_id, _, client_id = key.partition(" ")
         job = self._jobs.get(job_id)
         return None if job is None or client_id not in job.parts else job.part_json(client_id)

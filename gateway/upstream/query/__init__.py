@@ -5,7 +5,7 @@ queries.page("SELECT deviceId FROM devices WHERE tags.site = 'munich'").items
 """
 
 from gateway.upstream.query.errors import QueryError
-from gateway.upstream.query.paging import Collection, Page, Queries, Tokens
+from gateway.upstream.query.paging import Documents, Page, Queries, Tokens
 from gateway.upstream.query.parser import Query, parse_query, parse_target
 
-__all__ = ["Collection", "Page", "Queries", "Query", "QueryError", "Tokens", "parse_query", "parse_target"]
+__all__ = ["Documents", "Page", "Queries", "Query", "QueryError", "Tokens", "parse_query", "parse_target"]

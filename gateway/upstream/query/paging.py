@@ -15,7 +15,7 @@ import hmac
 import json
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,14 +27,14 @@ MOST_ITEMS = 100
 _SIGNATURE = 16  # bytes
 
 
-class Collection(Protocol):
+class Documents(Protocol):
     """Documents with keys that sort."""
 
     def keys(self) -> Sequence[str]:
         """The keys of all documents, sorted."""
 
-    def view(self, key: str, *, metadata: bool) -> Mapping[str, Any] | None:
-        """What conditions look at, with $metadata only if they look at that; None when the document is gone."""
+    def view(self, key: str, names: Collection[str], *, metadata: bool) -> Mapping[str, Any] | None:
+        """The properties with these names, $metadata only if that is wanted; None when the document is gone."""
 
     def document(self, key: str) -> dict[str, Any]:
         """The whole document, as the REST API gives it."""
@@ -81,7 +81,7 @@ class Tokens:
 class Queries:
     """Answers queries over `collections`, by the name that stands after FROM."""
 
-    def __init__(self, collections: Mapping[str, Collection], tokens: Tokens | None = None) -> None:
+    def __init__(self, collections: Mapping[str, Documents], tokens: Tokens | None = None) -> None:
         self._collections = collections
         self.tokens = tokens or Tokens()
 
@@ -97,31 +97,34 @@ class Queries:
 
     def keys(self, query: Query, after: str = "") -> Iterator[str]:
         """The keys of the documents that meet a query, in order."""
-        collection = self._collections[query.collection]
+        return (key for key, _ in self._matching(query, after))
+
+    def _matching(self, query: Query, after: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+        collection, names, metadata = self._collections[query.collection], query.names, query.metadata
         keys = collection.keys()
         for key in keys[bisect_right(keys, after) :] if after else keys:
-            view = collection.view(key, metadata=query.metadata)
+            view = collection.view(key, names, metadata=metadata)
             if view is not None and (query.meets is None or query.meets(view)):
-                yield key
+                yield key, view
 
     def count(self, query: Query) -> int:
         """How many rows a query has, whatever its TOP."""
-        found = sum(1 for _ in self.keys(query))
-        return len(self._aggregated(query)) if query.aggregates else found
+        return len(self._aggregated(query)) if query.aggregates else sum(1 for _ in self._matching(query))
 
     def _documents(self, query: Query, after: str, left: int, served: int) -> Page:
-        found: list[str] = []
+        found: list[tuple[str, Mapping[str, Any]]] = []
         more = False
-        for key in self.keys(query, after):
+        for match in self._matching(query, after):
             if len(found) == left:
                 more = query.top is None or served + left < query.top
                 break
-            found.append(key)
-        collection = self._collections[query.collection]
-        documents = [collection.document(key) for key in found]
-        items = [project(query.items, document) for document in documents] if query.items else documents
-        kind = "Raw" if query.items else "DeviceJob" if query.collection == JOBS else "Twin"
-        return Page(items, kind, self.tokens.write(query.text, found[-1], served + left) if more else None)
+            found.append(match)
+        token = self.tokens.write(query.text, found[-1][0], served + left) if more else None
+        if query.items:
+            return Page([project(query.items, view) for _, view in found], "Raw", token)
+        document = self._collections[query.collection].document
+        kind = "DeviceJob" if query.collection == JOBS else "Twin"
+        return Page([document(key) for key, _ in found], kind, token)
 
     def _rows(self, query: Query, start: int, left: int) -> Page:
         rows = self._aggregated(query)[: query.top]
@@ -129,9 +132,7 @@ class Queries:
         return Page(rows[start:end], "Raw", self.tokens.write(query.text, end, end) if end < len(rows) else None)
 
     def _aggregated(self, query: Query) -> list[dict[str, Any]]:
-        collection = self._collections[query.collection]
-        views = (collection.view(key, metadata=query.metadata) for key in self.keys(query))
-        return aggregate(query, (view for view in views if view is not None))
+        return aggregate(query, (view for _, view in self._matching(query)))
 
 
 def _digest(text: str) -> str:

@@ -53,7 +53,7 @@ class Item:
 class Query:
     """A compiled query; without `items` it gives whole documents, without `meets` all of them.
 
-    `metadata` tells whether it looks at the $metadata of properties.
+    `names` are the properties of documents that it looks at; `metadata` tells whether at their $metadata, too.
     """
 
     text: str
@@ -62,6 +62,7 @@ class Query:
     top: int | None = None
     meets: Callable[[Document], bool] | None = field(default=None, repr=False, compare=False)
     group_by: Path | None = None
+    names: frozenset[str] = frozenset()
     metadata: bool = False
 
     @property
@@ -82,8 +83,7 @@ def parse_query(text: str) -> Query:
     meets = conditions.condition(after["WHERE"]) if "WHERE" in after else None
     group_by = conditions.path(after["BY"]) if "BY" in after else None
     _check(collection, children, conditions, items, after)
-    metadata = any("$metadata" in path for path, _ in conditions.paths)
-    return Query(text, collection, tuple(item for item, _ in items), top, meets, group_by, metadata)
+    return Query(text, collection, tuple(item for item, _ in items), top, meets, group_by, *_looks(conditions))
 
 
 @lru_cache(maxsize=256)
@@ -102,8 +102,13 @@ def parse_target(text: str) -> tuple[Query, list[tuple[Path, Token]]]:
     conditions = Conditions(collection)
     condition = tree.children[0] if tree.data == "where_only" else after.get("WHERE")
     meets = None if condition is None else conditions.condition(condition)
-    metadata = any("$metadata" in path for path, _ in conditions.paths)
-    return Query(text, collection, meets=meets, metadata=metadata), conditions.paths
+    names, metadata = _looks(conditions)
+    return Query(text, collection, meets=meets, names=names, metadata=metadata), conditions.paths
+
+
+def _looks(conditions: Conditions) -> tuple[frozenset[str], bool]:
+    paths = [path for path, _ in conditions.paths]
+    return frozenset(path[0] for path in paths), any("$metadata" in path for path in paths)
 
 
 def _by_keyword(children: list[Any]) -> dict[str, Any]:
