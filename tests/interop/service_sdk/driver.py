@@ -6,6 +6,7 @@ Runs in the SDK's own environment and uses the SDK's public interface alone. A c
 
 import json
 import sys
+from datetime import UTC, datetime
 
 from azure.iot.hub import (
     DigitalTwinClient,
@@ -30,7 +31,9 @@ def plain(value):
     """What the SDK gave, as the REST API names it."""
     if isinstance(value, list):
         return [plain(one) for one in value]
-    return value.serialize(keep_readonly=True) if hasattr(value, "serialize") else value
+    if not hasattr(value, "serialize"):
+        return value
+    return {**(value.additional_properties or {}), **value.serialize(keep_readonly=True)}
 
 
 class Driver:
@@ -44,10 +47,10 @@ class Driver:
         self.runtime = IoTHubHttpRuntimeManager.from_connection_string(connection_string)
         self.twins = DigitalTwinClient.from_connection_string(connection_string)
 
-    def _device(self, verb, proof, before, status, edge, reason, scope, parents):
+    def _device(self, verb, proof, before, *further):
         kind, given = _proof(proof)
         call = getattr(self.registry, f"{verb}_device_with_{kind}")
-        return call(*before, *given, status, edge, reason, scope, parents)
+        return call(*before, *given, *further)
 
     def create_device(self, *, device, proof, status="enabled", edge=False, reason=None, scope=None, parents=None):
         """Create a device of any kind."""
@@ -157,8 +160,8 @@ class Driver:
         return self.configurations.get_configuration(name)
 
     def update_configuration(self, *, configuration, etag):
-        """Update it."""
-        return self.configurations.update_configuration(Configuration.from_dict(configuration), etag)
+        """Update it; here alone the SDK leaves it to its user to put the ETag into quotes."""
+        return self.configurations.update_configuration(Configuration.from_dict(configuration), f'"{etag}"')
 
     def list_configurations(self):
         """List them."""
@@ -179,7 +182,7 @@ class Driver:
             type="scheduleUpdateTwin",
             update_twin=Twin.from_dict(twin),
             query_condition=condition,
-            start_time="",
+            start_time=datetime.now(UTC),
             max_execution_time_in_seconds=60,
         )
         return self.jobs.create_scheduled_job(job, request)
@@ -214,16 +217,22 @@ def answer(driver, command):
         return {"event": "done", "id": number, "refused": said}
     except ClientRequestError as wrong:
         return {"event": "done", "id": number, "refused": {"kind": type(wrong).__name__, "body": str(wrong)}}
-    except Exception as wrong:
+    except Exception as wrong:  # noqa: BLE001 - a driver goes on and tells
         return {"event": "error", "id": number, "chain": [[type(wrong).__name__, str(wrong)]]}
+
+
+def say(event):
+    """Write one line."""
+    sys.stdout.write(json.dumps(event, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def main():
     """Do commands until there are no more."""
     driver = Driver()
-    print(json.dumps({"event": "ready"}), flush=True)
+    say({"event": "ready"})
     for line in sys.stdin:
-        print(json.dumps(answer(driver, json.loads(line)), default=str), flush=True)
+        say(answer(driver, json.loads(line)))
 
 
 main()

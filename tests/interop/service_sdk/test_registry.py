@@ -199,6 +199,6 @@ async def test_unknown_root_is_refused_by_the_sdk(services, start):
     from certs import Authority
 
     other = await start(chain=Authority(hostname="localhost").chain())
-    for name, words in (("python", "CERTIFICATE_VERIFY_FAILED"), ("node", "self-signed certificate")):
+    for name, words in (("python", "CERTIFICATE_VERIFY_FAILED"), ("node", "unable to verify the first certificate")):
         stranger = await BackEnd(await services(name), other.gateway).connect()
         assert words in (await refused(stranger.list_devices())).body
