@@ -77,19 +77,27 @@ def _install_node(folder):
     environments.run("npm", "install", *quiet, "--prefix", folder)
 
 
+def python_interpreter():
+    """The interpreter of a virtual environment with the Python SDK."""
+    pins = (*PYTHON_PINS, sys.version, sys.executable)
+    folder = environments.made(environments.cache(), "service-python", pins, _install_python)
+    return folder / "bin" / "python"
+
+
+def node_modules():
+    """A node_modules folder with the Node.js SDK; skips without Node.js."""
+    if reason := environments.missing_programs():
+        pytest.skip(reason)
+    pins = (json.dumps(NODE_PINS),)
+    return environments.made(environments.cache(), "service-node", pins, _install_node) / "node_modules"
+
+
 def _process(name, root):
     """The SDK in its environment; the root is all that it trusts besides what it always does."""
     if name == "python":
-        pins = (*PYTHON_PINS, sys.version, sys.executable)
-        folder = environments.made(environments.cache(), "service-python", pins, _install_python)
-        return SdkProcess(
-            name, (folder / "bin" / "python", "-B", HERE / "driver.py"), {"REQUESTS_CA_BUNDLE": str(root)}
-        )
-    if reason := environments.missing_programs():
-        pytest.skip(reason)
-    folder = environments.made(environments.cache(), "service-node", (json.dumps(NODE_PINS),), _install_node)
+        return SdkProcess(name, (python_interpreter(), "-B", HERE / "driver.py"), {"REQUESTS_CA_BUNDLE": str(root)})
     command = ("node", "--require", DEVICE_SDKS / "redirect.js", HERE / "driver.js")
-    return SdkProcess(name, command, {"NODE_PATH": str(folder / "node_modules"), "NODE_EXTRA_CA_CERTS": str(root)})
+    return SdkProcess(name, command, {"NODE_PATH": str(node_modules()), "NODE_EXTRA_CA_CERTS": str(root)})
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -6,6 +6,7 @@ import pytest
 
 from gateway import Gateway
 from tests.gateway.upstream.rest.caller import Caller, token
+from tests.test_secrets import leaks
 
 UNAUTHORIZED = (401, "IotHubUnauthorizedAccess", "Unauthorized")
 
@@ -185,4 +186,18 @@ async def test_port_that_is_taken_is_said(tmp_path, caplog):
         log = logging.getLogger("tests.rest")
         async with Gateway(hub_port=first.hub_port, log=log) as second:
             assert second.hub_port is None
-    assert "--hub-port" in caplog.text or "No hub server" in caplog.text
+            expected = f"No hub server: cannot listen on 127.0.0.1:{first.hub_port}: address already in use"
+    assert expected in caplog.text
+
+
+async def test_no_key_and_no_token_is_logged(hub, call):
+    """Whatever is asked, and however wrong, down to DEBUG."""
+    hub.gateway.log.setLevel(logging.DEBUG)
+    keys = {key for pair in hub.gateway.policies._keys.values() for key in pair}
+    created = await call("PUT", "/devices/d1", {})
+    keys |= set(created.body["authentication"]["symmetricKey"].values())
+    for auth in (call.token(), call.token(ttl=-1), call.token(policy="x"), "SharedAccessSignature sig=abcdefgh"):
+        await call("GET", "/devices/d1", auth=auth)
+        await call("PUT", "/devices/d1", body=created.headers["etag"].encode(), auth=auth)
+    assert "refused" in hub.log.getvalue()
+    assert leaks(hub.log.getvalue(), keys) == []
