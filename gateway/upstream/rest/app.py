@@ -31,14 +31,10 @@ from gateway.upstream.rest import (
     twins,
 )
 from gateway.upstream.rest.answers import refusal
+from gateway.upstream.rest.description import API_VERSION, API_VERSIONS, complete
 from gateway.upstream.rest.service import RIGHTS, Service
 from gateway.web.guard import Application, Receive, Scope, Send
 
-API_VERSION = "2021-04-12"
-#: published ones of the service API (IoT Hub REST API reference); all are answered as the newest
-API_VERSIONS = frozenset(
-    ("2018-06-30", "2019-07-01-preview", "2019-10-01", "2020-03-13", "2020-05-31-preview", "2020-09-30", API_VERSION)
-)
 DESCRIPTION = "/openapi.json"
 #: stands for a slash inside an id, which makes it a wrong id and not another path
 _SLASH = "\N{FRACTION SLASH}"
@@ -61,7 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 def application(service: Service) -> Application:
     """The API of one hub."""
-    app = FastAPI(
+    app = _Api(
         title="Azure IoT Hub service API, emulated",
         version=API_VERSION,
         docs_url=None,
@@ -74,6 +70,17 @@ def application(service: Service) -> Application:
         app.include_router(router)
     _answer_errors(app, service)
     return _Entrance(app, service)
+
+
+class _Api(FastAPI):
+    """The calls, described when somebody asks."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description; see `description`."""
+        if self.openapi_schema is None:
+            complete(super().openapi())
+        assert self.openapi_schema is not None
+        return self.openapi_schema
 
 
 class _Entrance:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Body, Response
 from gateway.upstream.policies import Permission
 from gateway.upstream.rest.answers import done, reply
 from gateway.upstream.rest.devices import READ, WRITE, IfMatch
+from gateway.upstream.rest.modules import CREATED
 from gateway.upstream.rest.service import Asked, needs
 
 router = APIRouter(tags=["configuration"])
@@ -39,7 +40,7 @@ async def get_configuration(asked: Asked, config_id: str) -> Response:
     return reply(document, etag=document["etag"])
 
 
-@router.put("/configurations/{config_id}", dependencies=[WRITE])
+@router.put("/configurations/{config_id}", responses=CREATED, dependencies=[WRITE])
 async def put_configuration(asked: Asked, config_id: str, body: Document, if_match: IfMatch = None) -> Response:
     """Create the configuration, or with If-Match update it; twins change at once."""
     configurations = asked.hub.management.configurations
@@ -48,14 +49,14 @@ async def put_configuration(asked: Asked, config_id: str, body: Document, if_mat
     return reply(document, 201 if created else 200, etag=document["etag"])
 
 
-@router.delete("/configurations/{config_id}", dependencies=[WRITE])
+@router.delete("/configurations/{config_id}", status_code=204, dependencies=[WRITE])
 async def delete_configuration(asked: Asked, config_id: str, if_match: IfMatch = None) -> Response:
     """Delete the configuration; twins get what the next one says."""
     asked.hub.management.configurations.delete(config_id, if_match)
     return done()
 
 
-@router.post("/devices/{device_id}/applyConfigurationContent", dependencies=[APPLY])
+@router.post("/devices/{device_id}/applyConfigurationContent", status_code=204, dependencies=[APPLY])
 async def apply_content(asked: Asked, device_id: str, body: Document) -> Response:
     """Set the modules of an edge device, $edgeAgent and $edgeHub among them."""
     asked.hub.management.deployments.apply_content(device_id, body)

@@ -48,7 +48,7 @@ async def put_device(asked: Asked, device_id: str, body: DeviceBody, if_match: I
     return reply(document_of(asked, device), etag=device.etag)
 
 
-@router.delete("/devices/{device_id}", dependencies=[WRITE])
+@router.delete("/devices/{device_id}", status_code=204, dependencies=[WRITE])
 async def delete_device(asked: Asked, device_id: str, if_match: IfMatch = None) -> Response:
     """Delete the device with its modules, its twins and what waits for it."""
     asked.hub.remove(device_id, etag=if_match)

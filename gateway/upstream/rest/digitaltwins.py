@@ -40,7 +40,7 @@ async def get_digital_twin(asked: Asked, twin_id: str) -> Response:
     return reply(document, etag=etag)
 
 
-@router.patch("/digitaltwins/{twin_id}", dependencies=[CONNECT])
+@router.patch("/digitaltwins/{twin_id}", status_code=202, dependencies=[CONNECT])
 async def patch_digital_twin(
     asked: Asked, request: Request, twin_id: str, body: Payload, if_match: IfMatch = None
 ) -> Response:

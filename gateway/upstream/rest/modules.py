@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from gateway.errors import HubCode, RegistryError
@@ -11,6 +13,7 @@ from gateway.upstream.rest.identities import ModuleBody, document_of, module_of
 from gateway.upstream.rest.service import Asked
 
 router = APIRouter(tags=["modules"])
+CREATED: dict[int | str, dict[str, Any]] = {201: {"description": "It is new"}}
 _MOST = 50  # modules of a device ("IoT Hub quotas and throttling"); the edge device's $edgeAgent and $edgeHub count
 
 
@@ -28,7 +31,7 @@ async def get_module(asked: Asked, device_id: str, module_id: str) -> Response:
     return reply(document_of(asked, module), etag=module.etag)
 
 
-@router.put("/devices/{device_id}/modules/{module_id}", dependencies=[WRITE])
+@router.put("/devices/{device_id}/modules/{module_id}", responses=CREATED, dependencies=[WRITE])
 async def put_module(
     asked: Asked, device_id: str, module_id: str, body: ModuleBody, if_match: IfMatch = None
 ) -> Response:
@@ -45,7 +48,7 @@ async def put_module(
     return reply(document_of(asked, module), 201 if if_match is None else 200, etag=module.etag)
 
 
-@router.delete("/devices/{device_id}/modules/{module_id}", dependencies=[WRITE])
+@router.delete("/devices/{device_id}/modules/{module_id}", status_code=204, dependencies=[WRITE])
 async def delete_module(asked: Asked, device_id: str, module_id: str, if_match: IfMatch = None) -> Response:
     """Delete the module and its twin."""
     asked.hub.remove(device_id, module_id, etag=if_match)
