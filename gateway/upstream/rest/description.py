@@ -32,7 +32,7 @@ _VERSION = {
 _ERROR_SCHEMA = {
     "type": "object",
     "properties": {"Message": {"type": "string"}, "ExceptionMessage": {"type": "string"}},
-    "description": "Message begins with ErrorCode:NAME; with the name that the header iothub-errorcode has. For a method "
+    "description": "Message begins with ErrorCode:NAME; the header iothub-errorcode has the name too. For a method "
     "that nobody answers it is JSON in a text; a module that exists already is told by errorCode and message.",
 }
 _REFUSED = {
