@@ -76,6 +76,12 @@ class BackEnd:
         """The PEM file that a client of the cloud's service API has to trust; None when there is none."""
         return None if self.hub_port is None else self._folder.hub_root_ca
 
+    @property
+    def hub_names(self) -> tuple[str, ...]:
+        """By which names, beside localhost, a back end may reach the service API: its own, and where the gateway is."""
+        bind = f"[{self.bind}]" if ":" in self.bind else self.bind
+        return tuple(name.lower() for name in (self.hub_hostname, self.hostname, bind))
+
     def trust_hub(self, root_pem: bytes) -> None:
         """Write that file; for the gateway's own use. Raises GatewayError."""
         self._folder.write_hub_root(root_pem)
@@ -84,8 +90,7 @@ class BackEnd:
     def policies(self) -> Policies:
         """Who may use the cloud's service API."""
         if self._policies is None:
-            hosts = {name.lower() for name in (self.hub_hostname, "localhost", "127.0.0.1", self.bind)}
-            self._policies = Policies(hosts, self._folder.policies)
+            self._policies = Policies({"localhost", "127.0.0.1", *self.hub_names}, self._folder.policies)
         return self._policies
 
     def service_connection_string(self, policy: str = "iothubowner", *, named: bool = False) -> str:

@@ -75,9 +75,8 @@ class Fronts:
         service = Service(gateway.upstream, gateway.policies, gateway.clock.now, self._log)
         certificate = hub_certificate(gateway.chain, gateway.hub_hostname, self._bind)
         gateway.trust_hub(certificate.root)
-        names = {gateway.hub_hostname, self._bind}
         # No token: whoever asks has to show the hub's own kind.
-        guarded = Guard(application(service), names=names, any_host=not is_loopback(self._bind))
+        guarded = Guard(application(service), names=gateway.hub_names, any_host=not is_loopback(self._bind))
         return WebServer(guarded, certificate.context())
 
 

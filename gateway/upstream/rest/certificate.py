@@ -10,9 +10,8 @@ The machine's clock decides here, because clients' TLS stacks go by it.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,7 +47,6 @@ _SERVER = CertProfile(
     ca=False,
     key_usage=("digital_signature",),
     extended_key_usage=(ExtendedKeyUsageOID.SERVER_AUTH,),
-    san=("{hub}", "localhost", "127.0.0.1"),
     ids=Ids.KEY_ID,
 )
 _TICK = timedelta(seconds=1)  # see certs.workshop
@@ -78,31 +76,31 @@ class HubCertificate:
 
 
 def hub_certificate(chain: Chain, hostname: str, bind: str) -> HubCertificate:
-    """A certificate for the hub's name, localhost, 127.0.0.1 and the address that it listens on."""
-    addresses = [bind] if is_ip(bind) and bind != "127.0.0.1" and not ip_address(bind).is_unspecified else []
+    """A certificate for the hub's name, localhost, 127.0.0.1, the gateway's name and the address that it listens on."""
+    names = dict.fromkeys((hostname, "localhost", "127.0.0.1", chain.hostname.lower(), bind))
+    san = tuple(name for name in names if name.isascii() and not (is_ip(name) and ip_address(name).is_unspecified))
     workshop, now = Workshop(), datetime.now(UTC).replace(microsecond=0) - _TICK
     if can_sign(chain.root.key) and chain.root.certificate in chain.trust:
         with suppress(CertsError, ValueError):  # its key may be in a token that is gone
-            below = _issued(workshop, now, chain.root, hostname, addresses, own_root=False)
+            below = _issued(workshop, now, chain.root, san, own_root=False)
             if _is_good(below, hostname):
                 return below
     key = workshop.key(_ROOT.key, "hub-root")
     serial = workshop.serial("hub-root")
     root = issue(_ROOT, values={}, key=key, serial=serial, now=now, issuer=None)
-    return _issued(workshop, now, root, hostname, addresses, own_root=True)
+    return _issued(workshop, now, root, san, own_root=True)
 
 
 def _issued(
-    workshop: Workshop, now: datetime, root: Level, hostname: str, addresses: Sequence[str], *, own_root: bool
+    workshop: Workshop, now: datetime, root: Level, names: tuple[str, ...], *, own_root: bool
 ) -> HubCertificate:
     server = issue(
-        _SERVER,
-        values={"hub": hostname},
+        replace(_SERVER, san=names),
+        values={"hub": names[0]},
         key=workshop.key(_SERVER.key, "hub"),
         serial=workshop.serial("hub"),
         now=now,
         issuer=root,
-        ip_san=addresses,
     )
     key = server.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

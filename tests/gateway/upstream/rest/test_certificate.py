@@ -43,7 +43,7 @@ async def test_older_services_speak_tls_1_2(hub):
 async def test_other_name_is_refused_by_the_client(hub):
     """The certificate is for nobody else."""
     with pytest.raises(ssl.SSLCertVerificationError) as refusal:
-        await shaken(hub.gateway.hub_port, hub.gateway.root_ca, "gw.factory.test")
+        await shaken(hub.gateway.hub_port, hub.gateway.root_ca, "hub.elsewhere.test")
     assert refusal.value.verify_code == 62  # hostname mismatch
 
 
@@ -120,3 +120,13 @@ async def test_rotated_root_leaves_the_hub_alone(hub, tmp_path):
     hub.gateway.reload(Authority(hostname="localhost").chain())
     assert hub.gateway.hub_root_ca.read_bytes() == before != hub.gateway.root_ca.read_bytes()
     assert await shaken(hub.gateway.hub_port, hub.gateway.hub_root_ca, "localhost") == "TLSv1.3"
+
+
+async def test_gateways_name_is_the_hubs_too():
+    """A container is reached by the name that leaves use: it is in the certificate, and good in Host and sr."""
+    chain = Authority(hostname="gw.factory.test").chain()
+    async with Gateway(chain=chain, hub_port=0) as gateway:
+        assert await shaken(gateway.hub_port, gateway.root_ca, "gw.factory.test") == "TLSv1.3"
+        call = Caller(gateway)
+        auth = call.token(resource="gw.factory.test:8443")
+        assert (await call("GET", "/devices", auth=auth, host="GW.factory.test:8443")).status == 200

@@ -4,6 +4,8 @@ import base64
 
 import pytest
 
+from tests.gateway import packets as p
+
 KEY = base64.b64encode(b"a key of sixteen").decode()
 PRINT = "AB" * 20
 SHA256 = "cd" * 32
@@ -276,6 +278,16 @@ async def test_connection_is_seen(hub, call):
     assert await seen() == ("Disconnected", 0)
     hub.gateway.upstream.online = True
     client.abort()
+
+
+async def test_deleted_device_is_dropped_when_the_scope_is_refreshed(hub, call):
+    """A connected leaf that the cloud forgets goes on until Edge Hub asks for its scope."""
+    client = await hub.join("press")
+    await call("DELETE", "/devices/press", headers=[("If-Match", '"*"')])
+    client.send(p.PINGREQ)
+    assert await client.packet() == p.PINGRESP
+    hub.gateway.refresh_scope()
+    await client.eof()
 
 
 async def test_disabled_device_is_dropped_when_the_scope_is_refreshed(hub, call):
