@@ -98,6 +98,11 @@ def check_facts(device: Device) -> None:
         raise RegistryError("a module cannot be an edge device")
     if device.status_reason is not None and len(device.status_reason) > _MOST_REASON:
         raise RegistryError(f"the reason of a status has at most {_MOST_REASON} characters")
+    for text in filter(None, (device.status_reason, device.managed_by, *device.thumbprints)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            raise RegistryError("a text has half a character", "write characters beyond U+FFFF whole") from None
     for key in filter(None, (device.primary_key, device.secondary_key)):
         _check_key(key)
 

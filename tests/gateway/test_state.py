@@ -11,6 +11,7 @@ from gateway import Device, Gateway, ManualClock, RegistryError, StoreError
 from gateway.events import ClientDisconnected
 from gateway.upstream.activity import Times
 from gateway.upstream.database import HubDatabase
+from tests.gateway import packets as p
 
 
 async def test_cloud_survives_a_restart(start, tmp_path):
@@ -74,6 +75,24 @@ async def test_stopped_gateway_lets_others_in_and_sees_what_they_did(chain, tmp_
         assert first.upstream.twins.get("press").tags == {"a": 2}
         assert [name in first.registry for name in ("press", "lathe", "saw")] == [True, True, True]
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(("-wal", "-shm"))]
+
+
+async def test_message_that_arrives_is_activity_and_one_that_does_not_is_none(hub):
+    """Of its device or module, when it arrives; the state of the connection has nothing to do with it."""
+    times, start = hub.gateway.upstream.activity.times, hub.clock.now()
+    client = await hub.join("press")
+    module = await hub.join("press", "filter")
+    hub.gateway.upstream.link.switch("refused")
+    hub.clock.advance(5)
+    client.send(p.publish())
+    assert await client.packet() == p.puback()
+    assert times("press") == times("press/filter") == Times(start, start)
+    hub.gateway.upstream.link.switch("up")
+    module.send(p.publish("devices/press/modules/filter/messages/events/"))
+    assert await module.packet() == p.puback()
+    await hub.gateway.upstream.inbox.next_message(timeout=10)
+    await hub.gateway.upstream.inbox.next_message(timeout=10)
+    assert times("press") == times("press/filter") == Times(start, start + 5)
 
 
 async def test_gateway_without_state_leaves_nothing(start, tmp_path, monkeypatch):
