@@ -92,14 +92,10 @@ class HubDatabase:
                 if len(changes) == 1:  # one statement is a transaction by itself
                     _make(database, changes[0])
                 else:
-                    database.execute("BEGIN IMMEDIATE")
-                    for change in changes:
-                        _make(database, change)
-                    database.execute("COMMIT")
+                    with _transaction(database):
+                        for change in changes:
+                            _make(database, change)
             except sqlite3.Error as wrong:
-                if database.in_transaction:
-                    with suppress(sqlite3.Error):  # a full disk may refuse this too; SQLite has rolled back by then
-                        database.execute("ROLLBACK")
                 hint = "make room on the disk of --state"
                 raise StoreError(f"IoT Hub cannot store the change in {self.path}: {wrong}", hint) from None
 
@@ -119,6 +115,8 @@ class HubDatabase:
     def hold(self) -> bool:
         """Lock; see Keeper."""
         with self._guard:
+            if self._held:
+                return False
             before = self._version
             connection = self._connection()
             connection.lock.take()
@@ -207,10 +205,10 @@ def keeper_in(path: Path | None, registry: Path | None, durability: str, log: lo
 def _create(database: sqlite3.Connection, documents: Sequence[Change]) -> None:
     """All at once and before there is a write-ahead log, so that the file itself says what it is."""
     database.execute("PRAGMA synchronous=FULL")
-    for statement in ("BEGIN IMMEDIATE", *filter(str.strip, _SCHEMA.split(";"))):
-        database.execute(statement)
-    database.executemany(_KEEP, documents)
-    database.execute("COMMIT")
+    with _transaction(database):
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            database.execute(statement)
+        database.executemany(_KEEP, documents)
 
 
 def is_there(path: Path) -> bool:
@@ -244,6 +242,19 @@ def _check_version(path: Path, application: int, version: int) -> None:
         raise unusable(path, f"it was written by a newer leafgate (schema {version})")
     if (application or version) and application != _APPLICATION_ID:
         raise unusable(path, "it is the database of another program")
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            with suppress(sqlite3.Error):  # a full disk may refuse this too; SQLite has rolled back by then
+                database.execute("ROLLBACK")
+        raise
 
 
 def _is_new(database: sqlite3.Connection) -> bool:

@@ -20,6 +20,7 @@ from gateway.hub.service_identity import Authentication
 # IoT Hub documentation, "Understand the identity registry": up to 128 characters of these, and a reason of up to 128
 _ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}\Z")
 _MOST_REASON = 128
+_KINDS = frozenset(kind.value for kind in Authentication)
 #: parent of a device that hangs below the gateway itself
 THIS_GATEWAY = ""
 
@@ -68,8 +69,11 @@ class Device:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Device:
         """Read what `to_json` made; raises KeyError, TypeError or ValueError for anything else."""
-        device = cls(**{**document, "thumbprints": tuple(document.get("thumbprints", ()))})
-        Authentication(device.authentication)  # ValueError for a word that is none
+        if "thumbprints" in document:
+            document = {**document, "thumbprints": tuple(document["thumbprints"])}
+        device = cls(**document)
+        if device.authentication not in _KINDS:
+            raise ValueError("there is no such way to authenticate")
         # What was kept before there were generations has to have the same one at each start.
         return device if device.generation_id else replace(device, generation_id=new_generation(device.client_id))
 
@@ -87,13 +91,18 @@ def check_ids(device: Device) -> None:
 
 def check_facts(device: Device) -> None:
     """Raise RegistryError for keys and words that IoT Hub would not take."""
-    if device.authentication not in list(Authentication):
+    if device.authentication not in _KINDS:
         hint = f"choose from {', '.join(Authentication)}"
         raise RegistryError(f"{device.authentication!r} is no way to authenticate", hint)
     if device.edge and device.module_id is not None:
         raise RegistryError("a module cannot be an edge device")
     if device.status_reason is not None and len(device.status_reason) > _MOST_REASON:
         raise RegistryError(f"the reason of a status has at most {_MOST_REASON} characters")
+    for text in filter(None, (device.status_reason, device.managed_by, *device.thumbprints)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            raise RegistryError("a text has half a character", "write characters beyond U+FFFF whole") from None
     for key in filter(None, (device.primary_key, device.secondary_key)):
         _check_key(key)
 

@@ -231,12 +231,11 @@ class IotHub:
 
     def _state(self, client_id: str) -> TwinState | None:
         try:
-            twin = self.twins.get(client_id)
+            twin, body = self.twins.get(client_id), self.twins.wire(client_id)
+            return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
         except StoreError as wrong:
             self._tell(wrong)
             return None
-        body = self.twins.wire(client_id)
-        return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
 
     def connected(self, client_id: str, model_id: str | None) -> None:
         """A client is connected; see Cloud."""

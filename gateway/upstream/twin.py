@@ -6,12 +6,12 @@ what the twin is now.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
 
 from gateway.errors import StoreError
-from gateway.hub.twin import compact
 from gateway.upstream.frozen import freeze
 from gateway.upstream.keeper import encode
 
@@ -21,18 +21,72 @@ Moment = tuple[float, int]
 SECTIONS: tuple[Name, ...] = get_args(Name)
 
 
-@dataclass(frozen=True, slots=True)
 class Section:
-    """Tags, desired or reported properties: `text` is `document` as compact JSON.
+    """Tags, desired or reported properties: `text` is the document as compact JSON; nothing of it is ever changed.
 
-    `updated` says when each property was set: it has the document's shape, and in each object, under "$", when and with
-    which version of the section the object itself was last touched.
+    What was kept is read when somebody looks at it, so that a hundred thousand twins are quickly there.
     """
 
-    document: Mapping[str, Any]
-    text: str
-    version: int
-    updated: Mapping[str, Any] = field(repr=False)
+    __slots__ = ("_document", "_kept", "_updated", "text", "version")
+
+    def __init__(self, document: Mapping[str, Any], text: str, version: int, updated: Mapping[str, Any]) -> None:
+        self.text = text
+        self.version = version
+        self._document: Mapping[str, Any] | None = document
+        self._updated: Mapping[str, Any] | None = updated
+        self._kept = ""
+
+    @classmethod
+    def kept(cls, text: str, version: int, updated: str) -> Self:
+        """A section whose document and times are still text."""
+        section = cls({}, text, version, {})
+        section._document = section._updated = None
+        section._kept = updated
+        return section
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The properties. Raises StoreError when what was kept is damaged."""
+        if self._document is None:
+            self._document = freeze(_decoded(self.text))
+        return self._document
+
+    @property
+    def updated(self) -> Mapping[str, Any]:
+        """When each property was set. Raises StoreError when what was kept is damaged.
+
+        It has the document's shape, and in each object, under "$", when (seconds since 1970 UTC) and with which version
+        of the section the object itself was last touched.
+        """
+        if self._updated is None:
+            self._updated = _decoded(self._kept)
+        return self._updated
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Section):
+            return NotImplemented
+        same = (self.text, self.version) == (other.text, other.version)
+        return same and encode(self.updated) == encode(other.updated)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any document
+
+    def __repr__(self) -> str:
+        return f"Section({self.text}, version={self.version})"
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise TypeError
+    except (ValueError, TypeError) as wrong:
+        raise _damaged(wrong) from None
+    return document
+
+
+def _damaged(wrong: Exception) -> StoreError:
+    hint = "move hub.db out of the --state folder to start without it; it was not changed"
+    return StoreError(f"a twin that is kept cannot be read: {type(wrong).__name__}", hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +135,22 @@ class Twin:
 
 
 def section_document(twin: Twin, name: Name) -> str:
-    """One section of a twin as it is kept, as JSON."""
+    """One section of a twin as it is kept, as JSON; document and times are text in it, for they are read later."""
     section = twin.section(name)
     state = [twin.version, twin.etag, twin.last_updated]
-    facts = encode({"section": name, "twin": state, "version": section.version, "updated": section.updated})
-    return f'{facts[:-1]},"document":{section.text}}}'
+    kept = [name, section.version, state, encode(section.updated), section.text]
+    return encode(kept)
 
 
-def restored(empty: Twin, documents: Iterable[Mapping[str, Any]]) -> Twin:
+def restored(empty: Twin, documents: Iterable[Any]) -> Twin:
     """The twin that `section_document` was made of; raises StoreError for what it did not make."""
     sections: dict[str, Section] = {name: empty.section(name) for name in SECTIONS}
     youngest = (empty.version, empty.etag, empty.last_updated)
     try:
         for kept in documents:
-            section = Section(
-                freeze(kept["document"]), compact(kept["document"]), int(kept["version"]), _moments(kept["updated"])
-            )
-            sections[kept["section"]] = section
-            version, etag, last_updated = kept["twin"]
-            youngest = max(youngest, (int(version), str(etag), float(last_updated)))
-    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
-        hint = "move hub.db out of the --state folder to start without it; it was not changed"
-        raise StoreError(f"a twin that is kept cannot be read: {type(wrong).__name__}", hint) from None
+            name, version, (twin_version, etag, last_updated), updated, text = kept
+            sections[name] = Section.kept(str(text), int(version), str(updated))
+            youngest = max(youngest, (int(twin_version), str(etag), float(last_updated)))
+    except (TypeError, ValueError) as wrong:
+        raise _damaged(wrong) from None
     return Twin(sections["tags"], sections["desired"], sections["reported"], *youngest)
-
-
-def _moments(updated: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples."""
-    return {
-        name: (float(below[0]), int(below[1])) if name == "$" else _moments(below) for name, below in updated.items()
-    }

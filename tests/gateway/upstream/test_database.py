@@ -131,10 +131,15 @@ def test_no_change_makes_no_file(path):
 
 
 def test_document_that_is_no_json_is_refused(database):
-    """NaN and text with half a character have no JSON in UTF-8; nothing is kept."""
+    """NaN and text with half a character have no JSON in UTF-8; nothing is kept, and what comes afterwards is."""
     with pytest.raises(ValueError, match="JSON compliant"):
         database.keep("job", "one", float("nan"))
+    for changes in ([("job", "one", '"\ud800"')], [("job", "two", "2"), ("job", "one", '"\ud800"')]):
+        with pytest.raises(UnicodeEncodeError):
+            database.write(changes)
     assert database.load("job") == {}
+    database.write([("job", "three", "3"), ("job", "four", "4")])
+    assert database.load("job") == {"three": 3, "four": 4}
 
 
 def test_threads_may_share_a_database(database):
