@@ -191,7 +191,7 @@ def test_other_gateways_changes_are_read_before_anything_is_applied(clock, keepe
     hub.close()
     other, _ = make_hub(clock, keeper=keeper)
     other.open()
-    other.twins.update_desired("a", {"added": 1})
+    other.twins.update_desired("a", {"added": 1, "x": {"y": 2}})
     other.close()
     hub.open()
     assert hub.twins.get("a").desired == {"x": {"y": 1}, "added": 1}
