@@ -134,19 +134,19 @@ def _numbered(send: Send) -> Send:
 def _answer_errors(app: FastAPI, service: Service) -> None:
     """Turn whatever goes wrong into IoT Hub's words."""
 
-    def refused(_: Request, wrong: Exception) -> Response:
+    async def refused(_: Request, wrong: Exception) -> Response:
         assert isinstance(wrong, GatewayError)
         return refusal(wrong, service.now())
 
-    def unreadable(_: Request, wrong: Exception) -> Response:
+    async def unreadable(_: Request, wrong: Exception) -> Response:
         assert isinstance(wrong, RequestValidationError)
         return refusal(_what_is_wrong(wrong), service.now())
 
-    def unknown(_: Request, wrong: Exception) -> Response:
+    async def unknown(_: Request, wrong: Exception) -> Response:
         assert isinstance(wrong, HTTPException)
         return refusal(_HTTP.get(wrong.status_code, _BAD_BODY), service.now())
 
-    def failed(request: Request, wrong: Exception) -> Response:
+    async def failed(request: Request, wrong: Exception) -> Response:
         service.log.error("Service API: %s %s failed", request.method, request.url.path, exc_info=wrong)
         code = HubCode.ServerError
         return refusal(ServiceError(code.status, code.name, "leafgate has failed; its log says more"), service.now())

@@ -1,4 +1,7 @@
-"""What the calls of the service API work with, and what each of them needs: a hub, and the right to ask."""
+"""What the calls of the service API work with, and what each of them needs: a hub, and the right to ask.
+
+Rule: everything here is a coroutine: FastAPI would run a plain function on another thread, and the hub belongs to one.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Service:
         self.feedback = FeedbackLocks(hub.commands.feedback, CommandLimits())
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
@@ -40,7 +43,7 @@ Asked = Annotated[Service, Depends(_service)]
 def needs(*wanted: Permission) -> Any:
     """A dependency: the token has to have one of these permissions. IoT Hub answers 401, not 403, to one without."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         rights: Permission = request.scope[RIGHTS]
         if not any(one in rights for one in wanted):
             names = " or ".join(str(one.name) for one in wanted)

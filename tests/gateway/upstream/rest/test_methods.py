@@ -170,3 +170,17 @@ async def test_calls_do_not_wait_for_each_other(hub, call):
     assert not asking.done()
     client.send(p.publish(f"$iothub/methods/res/200/?$rid={topic.rpartition('=')[2]}", b"{}", qos=0))
     assert (await asking).status == 200
+
+
+async def test_call_under_way_ends_quietly_with_the_gateway(hub, call, caplog):
+    """Whoever waits is cut off, and nothing is logged as a failure."""
+    hub.gateway.connection_string("press")
+    waits = Line(hub, "Unable to invoke method on client press because it is not connected.")
+    asking = asyncio.ensure_future(
+        call("POST", "/twins/press/methods", {"methodName": "a", "connectTimeoutInSeconds": 300})
+    )
+    await waits.wait()
+    await hub.gateway.stop()
+    with pytest.raises((IndexError, OSError)):  # no answer, or a connection that was reset
+        await asking
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
