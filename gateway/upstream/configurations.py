@@ -27,7 +27,7 @@ _CHOSEN = re.compile(r"(?is)^select\b.*?(?=\bfrom\b)")  # what a target conditio
 _DEVICES = re.compile(r"(?is)^(?:select\b.*?\b)?from\s+devices(?:\s+where\b)?")
 _MOST_METRICS = 5
 _TARGETABLE = (("deviceId",), ("moduleId",), ("tags",), ("properties", "reported"))
-_KIND = "configuration"
+CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,8 @@ class Configurations:
     def delete(self, config_id: str, if_match: str | None = None) -> None:
         """Delete a configuration. Raises ServiceError (404, 412)."""
         self._matching(config_id, _entity_tag(if_match) or "*")
+        self._keep(CONFIGURATION, config_id, None)
         del self._all[config_id]
-        self._keep(_KIND, config_id, None)
         self._observers.tell()
 
     def test(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,8 +192,8 @@ class Configurations:
         return answer
 
     def _put(self, configuration: Configuration) -> None:
+        self._keep(CONFIGURATION, configuration.id, configuration.to_json() | {"kept": _kept(configuration)})
         self._all[configuration.id] = configuration
-        self._keep(_KIND, configuration.id, configuration.to_json() | {"kept": _kept(configuration)})
         self._observers.tell()
 
     def _matching(self, config_id: str, wanted: str) -> Configuration:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ParamSpec
 
-from gateway.errors import ServiceError, TwinRefusedError
+from gateway.errors import GatewayError, ServiceError, StoreError
 from gateway.hub.twin import diff
 from gateway.upstream.configurations import Configuration, Configurations
 from gateway.upstream.content import Kind, Path, check_desired, deployed_modules, is_layered, kind_of, place, settings
@@ -29,7 +29,9 @@ from gateway.upstream.twins import Twins
 
 PASS_SECONDS = 300.0  # "automatic configurations run ... at five minute intervals"
 APPLIED, TARGETED = "Applied", "Targeted"
-_KIND = "configured"
+CONFIGURED = "configured"
+
+P = ParamSpec("P")
 
 log = logging.getLogger("leafgate.deployments")
 
@@ -98,11 +100,10 @@ class Deployments:
         self._bring(client_id)
 
     def forget(self, client_id: str) -> None:
-        """A device or module is deleted."""
+        """A device or module is deleted, with what was kept for it."""
         self._status.pop(client_id, None)
         self._deployed.pop(client_id, None)
-        if self._placed.pop(client_id, None) is not None:
-            self._keep(_KIND, client_id, None)
+        self._placed.pop(client_id, None)
         for chosen in self._matched.values():
             chosen.discard(client_id)
 
@@ -121,7 +122,10 @@ class Deployments:
         wanted = {name: self._composed(f"{device_id}/{name}", [section], whole) for name, section in modules.items()}
         for name, desired in wanted.items():
             check_desired(f"{device_id}/{name}", desired)
-        self._set_modules(device_id, deployed_modules(modules), wanted)
+        for name in deployed_modules(modules):
+            self._register(device_id, name)
+        for name, desired in wanted.items():
+            self._replace(f"{device_id}/{name}", desired)
 
     # -- who is chosen -----------------------------------------------------------------------------------------------
 
@@ -149,6 +153,7 @@ class Deployments:
         self._status.pop(client_id, None)
         device_id, _, module_id = client_id.partition("/")
         if self._registry().get(device_id, module_id or None) is None:
+            self._remember(client_id, [])
             self.forget(client_id)
             return
         self._bring_sections(client_id, [one for one in chosen if one.kind is not Kind.EDGE])
@@ -171,7 +176,7 @@ class Deployments:
                 place(wanted, path, None if path else {})
         for path, (_, value) in winners.items():
             place(wanted, path, value)
-        took = self._update(client_id, diff(current, wanted))
+        took = self._tried(self._update, client_id, diff(current, wanted))
         applied = {one.id for one, _ in winners.values()} if took else set()
         if chosen:
             self._status[client_id] = {one.id: APPLIED if one.id in applied else TARGETED for one in chosen}
@@ -187,11 +192,12 @@ class Deployments:
                 sections.setdefault(name, []).append(section)
         wanted = {name: self._composed(f"{device_id}/{name}", parts, {}) for name, parts in sections.items()}
         names = [name for one in used for name in deployed_modules(one.section)]
-        took = self._set_modules(device_id, names, wanted) if used else True
+        taken = [self._tried(self._register, device_id, name) for name in names]
+        taken += [self._tried(self._replace, f"{device_id}/{name}", desired) for name, desired in wanted.items()]
         status: dict[str, dict[str, str]] = {}
         for one in chosen:
             for name in one.section:
-                status.setdefault(name, {})[one.id] = APPLIED if one in used and took else TARGETED
+                status.setdefault(name, {})[one.id] = APPLIED if one in used and all(taken) else TARGETED
         self._deployed.pop(device_id, None)
         if status:
             self._deployed[device_id] = status
@@ -207,38 +213,36 @@ class Deployments:
                 place(desired, path, value)
         return desired
 
-    def _set_modules(self, device_id: str, names: Iterable[str], wanted: Mapping[str, dict[str, Any]]) -> bool:
-        for name in names:
-            if self._registry().get(device_id, name) is None:
-                self._registry().add(Device(device_id, name))
-        took = [self._replace(f"{device_id}/{name}", desired) for name, desired in wanted.items()]
-        return all(took)
+    def _register(self, device_id: str, name: str) -> None:
+        if self._registry().get(device_id, name) is None:
+            self._registry().add(Device(device_id, name))
 
-    def _replace(self, client_id: str, desired: dict[str, Any]) -> bool:
-        if not diff(dict(self._twins.get(client_id).desired), desired):
-            return True
-        try:
+    def _replace(self, client_id: str, desired: dict[str, Any]) -> None:
+        if diff(dict(self._twins.get(client_id).desired), desired):
             self._twins.replace_desired(client_id, desired)
-        except TwinRefusedError as refused:
-            log.warning("%s does not take what is deployed: %s", client_id, refused.message)
-            return False
-        return True
 
-    def _update(self, client_id: str, patch: Mapping[str, Any]) -> bool:
-        if not patch:
-            return True
-        try:
+    def _update(self, client_id: str, patch: Mapping[str, Any]) -> None:
+        if patch:
             self._twins.update_desired(client_id, patch)
-        except TwinRefusedError as refused:
-            log.warning("%s does not take its configuration: %s", client_id, refused.message)
+
+    @staticmethod
+    def _tried(change: Callable[P, None], *given: P.args, **named: P.kwargs) -> bool:
+        """Whether a twin, or the registry, takes what is deployed; others are to get theirs in any case."""
+        try:
+            change(*given, **named)
+        except GatewayError as refused:
+            log.warning("%s does not take what is deployed: %s", given[0], refused.message)
             return False
         return True
 
     def _remember(self, client_id: str, paths: list[Path]) -> None:
         if paths == self._placed.get(client_id, []):
             return
-        if paths:
-            self._placed[client_id] = paths
-        else:
-            self._placed.pop(client_id, None)
-        self._keep(_KIND, client_id, {"paths": [list(path) for path in paths]} if paths else None)
+        try:
+            self._keep(CONFIGURED, client_id, {"paths": [list(path) for path in paths]} if paths else None)
+        except StoreError as wrong:  # the next pass finds that it has to be kept
+            log.error("%s; %s", wrong.message, wrong.hint)
+            return
+        self._placed[client_id] = paths
+        if not paths:
+            del self._placed[client_id]

@@ -118,23 +118,21 @@ class IotHub:
         """Use what is kept, alone, until `close`; tells whether it may have been changed meanwhile. StoreError."""
         changed = self.keeper.hold()
         try:
+            if changed:
+                self.twins.reload()
+                self.activity.reload()
             if changed or not self._commands_loaded:
                 self._load_commands()
                 self.management.load({kind: self.keeper.load(kind) for kind in KINDS})
         except StoreError:
             self.close()
             raise
-        if changed:
-            self.twins.reload()
-            self.activity.reload()
         return changed
 
     def close(self) -> None:
         """Let others use what is kept."""
-        try:
-            self.activity.flush()
-        except StoreError as wrong:
-            self._tell(wrong)
+        self._try(self.activity.flush)
+        self._try(self.management.flush)
         self.keeper.release()
 
     @property
@@ -174,6 +172,7 @@ class IotHub:
         changes: list[Change] = []
         for client_id in client_ids:
             changes += self.twins.removal(client_id) + self.activity.removal(client_id)
+            changes += self.management.removal(client_id)
             if "/" not in client_id:
                 changes += self.commands.removal(client_id)
         return changes
@@ -197,14 +196,21 @@ class IotHub:
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
-        try:
-            self.commands.tick()
-            self.activity.tick()
+        self.link.tick()
+        if self._try(self._tick_commands) & self._try(self.activity.tick) & self._try(self.management.tick):
             self._failure = ""
+
+    def _tick_commands(self) -> None:
+        self.commands.tick()
+
+    def _try(self, step: Callable[[], None]) -> bool:
+        """Take a step that may have to store something; tells whether it could."""
+        try:
+            step()
         except StoreError as wrong:
             self._tell(wrong)
-        self.link.tick()
-        self.management.tick()
+            return False
+        return True
 
     def _tell(self, wrong: StoreError) -> None:
         """Log what could not be stored; not for each of a thousand messages."""

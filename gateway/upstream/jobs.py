@@ -1,7 +1,8 @@
 """Scheduled jobs: a change of twins, or a direct method, for every device that a condition chooses.
 
 Rules: the clock decides when a job starts and when it is out of time; who takes part is decided when it starts. A job
-is over when every part of it is; it has failed when every part has. What is over is remembered for thirty days.
+is over when every part of it is; it has failed when every part has. What is over is remembered for thirty days. What
+has become of a device is kept with the next tick, so a job for thousands is not written for each of them.
 Sources: "Schedule jobs on multiple devices"; "Quotas and throttling" (30 days of history); IoT Hub error codes 409104
 and 404103; that an unknown job is no error was tried by mwalser/terraform-provider-iothub (docs, appendix D). When a
 job counts as failed is not documented.
@@ -13,7 +14,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.errors import ServiceError, TwinRefusedError
+from gateway.errors import ServiceError, StoreError, TwinRefusedError
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.upstream.jobdocuments import OVER, Job, Part, Status, Type, from_kept, read_job
 from gateway.upstream.keeping import Keep, keep_nothing
@@ -21,7 +22,7 @@ from gateway.upstream.query import Page, Queries, Query, parse_target
 from gateway.upstream.query.paging import MOST_ITEMS
 from gateway.upstream.twins import Twins
 
-_KIND = "job"
+JOB = "job"
 _REMEMBERED = 30 * 86_400.0
 _ALSO: dict[str, str | None] = {"enqueued": Status.QUEUED.value}  # JobStatus.cs has two words for it
 _OUT_OF_TIME = {"code": "JobRunTimeout", "description": "The job ran out of time before the device was done."}
@@ -46,6 +47,7 @@ class Jobs:
         self._chosen = chosen
         self._keep = keep
         self._jobs: dict[str, Job] = {}
+        self._unsaved: dict[str, None] = {}
 
     def load(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up what was kept, by id; calls that were under way when the hub ended have failed."""
@@ -61,8 +63,7 @@ class Jobs:
         job = read_job(job_id, body, self._now())
         if job_id in self._jobs:
             raise ServiceError(409, "JobAlreadyExists", f"A job with id {job_id!r} exists already.")
-        self._jobs[job_id] = job
-        self._save(job)
+        self._take(job)
         return job.to_json()
 
     def document(self, job_id: str) -> dict[str, Any]:
@@ -77,12 +78,13 @@ class Jobs:
             raise ServiceError(404, "JobNotFound", f"The job {job_id!r} does not exist.")
         if job.status in OVER:
             raise ServiceError(412, "JobRunPreconditionFailed", f"The job {job_id!r} is over: {job.status.value}.")
-        for part in job.parts.values():
+        ended = from_kept(job.kept())  # answers that are still to come go to the parts of the old one
+        for part in ended.parts.values():
             if part.status not in OVER:
                 self._end(part, Status.CANCELLED)
-        job.status, job.ended = Status.CANCELLED, self._now()
-        self._save(job)
-        return job.to_json()
+        ended.status, ended.ended = Status.CANCELLED, self._now()
+        self._take(ended)
+        return ended.to_json()
 
     def page(
         self,
@@ -119,14 +121,12 @@ class Jobs:
     # -- time --------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Start what is due, end what is out of time, forget what is long over."""
+        """Start what is due, end what is out of time, forget what is long over. Raises StoreError, at the end."""
         now = self._now()
-        for job in tuple(self._jobs.values()):
+        for job in self._jobs.values():
             if job.status in OVER:
-                if job.ended is not None and job.ended + _REMEMBERED <= now:
-                    del self._jobs[job.id]
-                    self._keep(_KIND, job.id, None)
-            elif job.status is not Status.RUNNING:
+                continue
+            if job.status is not Status.RUNNING:
                 if job.start <= now:
                     self._start(job)
             elif job.deadline <= now:
@@ -134,6 +134,18 @@ class Jobs:
                     if part.status not in OVER:
                         self._end(part, Status.FAILED, error=_OUT_OF_TIME)
                 self._settle(job)
+        self.flush()
+
+    def flush(self) -> None:
+        """Keep what has changed, forget what is long over. Raises StoreError; then it is done the next time."""
+        oldest = self._now() - _REMEMBERED
+        for job in [one for one in self._jobs.values() if one.ended is not None and one.ended <= oldest]:
+            self._keep(JOB, job.id, None)
+            del self._jobs[job.id]
+            self._unsaved.pop(job.id, None)
+        for job_id in tuple(self._unsaved):
+            self._keep(JOB, job_id, self._jobs[job_id].kept())
+            del self._unsaved[job_id]
 
     def _start(self, job: Job) -> None:
         now = self._now()
@@ -165,6 +177,8 @@ class Jobs:
                 self._twins.update_desired(part.client_id, _without_metadata(properties["desired"]))
         except TwinRefusedError as refused:
             self._end(part, Status.FAILED, error={"code": "ArgumentInvalid", "description": refused.message})
+        except StoreError as lost:
+            self._end(part, Status.FAILED, error={"code": "ServerError", "description": lost.message})
         else:
             self._end(part, Status.COMPLETED)
 
@@ -194,16 +208,19 @@ class Jobs:
         part.updated = part.ended = self._now()
 
     def _settle(self, job: Job) -> None:
-        """Keep a job, which is over when all its parts are."""
+        """Note that a job has changed; it is over when all its parts are."""
         parts = job.parts.values()
         if job.status is Status.RUNNING and all(part.status in OVER for part in parts):
             failed = bool(job.parts) and all(part.status is Status.FAILED for part in parts)
             job.status, job.ended = Status.FAILED if failed else Status.COMPLETED, self._now()
             job.failure = "The job failed on every device." if failed else None
-        self._save(job)
+        if self._jobs.get(job.id) is job:
+            self._unsaved[job.id] = None
 
-    def _save(self, job: Job) -> None:
-        self._keep(_KIND, job.id, job.kept())
+    def _take(self, job: Job) -> None:
+        self._keep(JOB, job.id, job.kept())
+        self._jobs[job.id] = job
+        self._unsaved.pop(job.id, None)
 
     # -- what queries look at ------------------------------------------------------------------------------------------
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gateway.upstream.configurations import Configurations
-from gateway.upstream.deployments import Deployments
+from gateway.upstream.configurations import CONFIGURATION, Configurations
+from gateway.upstream.deployments import CONFIGURED, Deployments
 from gateway.upstream.digitaltwins import DigitalTwins
 from gateway.upstream.documents import Sources, TwinDocuments
-from gateway.upstream.jobs import Invoke, JobParts, Jobs
+from gateway.upstream.jobs import JOB, Invoke, JobParts, Jobs
 from gateway.upstream.keeping import Keep, keep_nothing
-from gateway.upstream.models import Models
+from gateway.upstream.models import MODEL, Models
 from gateway.upstream.query import Queries, Query
 from gateway.upstream.query.paths import DEVICES, JOBS, MODULES
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
 #: the kinds that `keep` is called with
-KINDS = ("configuration", "configured", "job", "model")
+KINDS = (CONFIGURATION, CONFIGURED, JOB, MODEL)
 
 
 class Management:
@@ -79,13 +79,27 @@ class Management:
         self.configurations.load(kept.get("configuration", {}))
         self.deployments.load(kept.get("configured", {}))
 
+    def removal(self, client_id: str) -> list[tuple[str, str, None]]:
+        """What is to be kept no more when a device or module is deleted: kind, key and nothing."""
+        return [(CONFIGURED, client_id, None), (MODEL, client_id, None)]
+
     def forget(self, client_id: str) -> None:
-        """A device or module is deleted."""
+        """A device or module is deleted, with what was kept for it."""
         self.models.forget(client_id)
         self.jobs.forget(client_id)
         self.deployments.forget(client_id)
 
     def tick(self) -> None:
-        """Let time take effect on jobs and deployments."""
+        """Let time take effect on jobs and deployments. Raises StoreError, when everything has been done."""
         self.deployments.tick()
-        self.jobs.tick()
+        try:
+            self.jobs.tick()
+        finally:
+            self.models.flush()
+
+    def flush(self) -> None:
+        """Keep what has changed since the last tick. Raises StoreError."""
+        try:
+            self.jobs.flush()
+        finally:
+            self.models.flush()

@@ -1,5 +1,6 @@
 """Which model (IoT Plug and Play) a device connected with.
 
+Rule: nobody who connects waits for a disk, or hears of one that is full: what has changed is kept by `flush`.
 Source: ModelId in the user name of a CONNECT and in the twin ("IoT Plug and Play conventions"); Edge Hub keeps it with
 what it knows of a device and tells IoT Hub when it connects in the device's name (MetadataStore.cs of Azure/iotedge).
 """
@@ -11,7 +12,7 @@ from typing import Any
 
 from gateway.upstream.keeping import Keep, keep_nothing
 
-_KIND = "model"
+MODEL = "model"
 
 
 class Models:
@@ -20,6 +21,7 @@ class Models:
     def __init__(self, keep: Keep = keep_nothing) -> None:
         self._keep = keep
         self._models: dict[str, str] = {}
+        self._unsaved: dict[str, None] = {}
 
     def load(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up what was kept, by client id."""
@@ -37,8 +39,16 @@ class Models:
             self._models[client_id] = model_id
         else:
             del self._models[client_id]
-        self._keep(_KIND, client_id, {"modelId": model_id} if model_id else None)
+        self._unsaved[client_id] = None
 
     def forget(self, client_id: str) -> None:
-        """A device or module is deleted."""
-        self.learn(client_id, None)
+        """A device or module is deleted, with what was kept for it."""
+        self._models.pop(client_id, None)
+        self._unsaved.pop(client_id, None)
+
+    def flush(self) -> None:
+        """Keep what has changed. Raises StoreError; then it is kept the next time."""
+        for client_id in tuple(self._unsaved):
+            model_id = self._models.get(client_id)
+            self._keep(MODEL, client_id, {"modelId": model_id} if model_id else None)
+            del self._unsaved[client_id]

@@ -51,12 +51,19 @@ class Gateway:
         """Nobody asks."""
 
 
-def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing):
-    """A hub with one edge device and `devices`, and the gateway below it."""
-    registry = Registry(edge_device_id=edge, hub_hostname="hub.test")
+def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing, keeper=None):
+    """A hub with one edge device and `devices`, and the gateway below it.
+
+    It keeps what it knows through `keep`, or everything in `keeper`, its registry included.
+    """
+    registry = Registry(keeper, edge_device_id=edge, hub_hostname="hub.test")
     inbox = Inbox(10, 10_000)
     hub = IotHub(
-        lambda: registry, inbox, clock, Link(inbox, clock.now, logging.getLogger("test")), keeper=Keeping(keep)
+        lambda: registry,
+        inbox,
+        clock,
+        Link(inbox, clock.now, logging.getLogger("test")),
+        keeper=keeper or Keeping(keep),
     )
     below = Gateway()
     hub.attach(below)

@@ -1,7 +1,12 @@
 """Clauses of queries: what they say, and where they are wrong."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
+from gateway.hub.routing.config import read_config
 from gateway.upstream.query import QueryError, parse_query, parse_target
 from gateway.upstream.query.parser import Item
 
@@ -133,3 +138,18 @@ def test_target_condition_that_cannot_be_read(text, column, problem):
     with pytest.raises(QueryError) as refused:
         parse_target(text)
     assert (refused.value.column, refused.value.problem) == (column, problem)
+
+
+def test_page_about_the_cloud_shows_what_works():
+    """Its queries are read, and so are the routes of its deployment; the error is the one that it shows."""
+    page = (Path(__file__).parents[4] / "docs" / "upstream.md").read_text(encoding="utf-8")
+    statements = [one for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for one in block.split("\n\n")]
+    assert len(statements) == 3
+    for statement in statements:
+        parse_query(statement)
+    (content,) = re.findall(r"-d '\n(.*?)'\n```", page, re.DOTALL)
+    routes = json.loads(content)["modulesContent"]["$edgeHub"]["properties.desired"]
+    assert list(read_config(routes).routes) == ["hot"]
+    with pytest.raises(QueryError) as refused:
+        parse_query("SELECT * FROM devices WHERE SELECT")
+    assert refused.value.message.partition("\n")[2] in page
