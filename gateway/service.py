@@ -29,6 +29,8 @@ from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks.sqlite import SqliteLog
 
 
 class Gateway(BackEnd):
@@ -45,8 +47,8 @@ class Gateway(BackEnd):
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
     the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
     HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
-    chain's root. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
-    events.
+    chain's root. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
+    -> configuration) that get the broker's events.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Gateway(BackEnd):
         tls: Sequence[TlsVersion] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        sinks: Sequence[Sink] = (),
         amqtt_plugins: Mapping[str, Any] | None = None,
         log: logging.Logger | None = None,
     ) -> None:
@@ -81,7 +84,9 @@ class Gateway(BackEnd):
         self.events = Events()
         self.log = log or private_logger()
         self.faults = Faults(self.log)
-        inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
+        limits = self.settings.inbox_limit, self.settings.inbox_byte_limit
+        inbox = Inbox(*limits, now=self.clock.now, log=self.log)
+        self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
         self._wanted_ports = (mqtt_port, https_port)
@@ -114,6 +119,7 @@ class Gateway(BackEnd):
         if self._process is not None or self.life.down:
             raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
+            self._open_inbox()
             await self._start()
             await self._fronts.start(self)
         except BaseException:
@@ -132,8 +138,9 @@ class Gateway(BackEnd):
         await self.life.restart(change)
 
     async def settled(self) -> None:
-        """Wait until everything that is due by the clock, a restart say, has been done."""
+        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
         await self.life.settled()
+        self.upstream.inbox.settle()
 
     async def boot(self) -> None:
         """Start Edge Hub's process; for the gateway's own use."""
@@ -164,6 +171,15 @@ class Gateway(BackEnd):
         self._process = process
         self._started_ports = process.port, process.https_port
 
+    def _open_inbox(self) -> None:
+        """Let what arrives go to the log beside the other state, and to every sink. Raises StoreError."""
+        self._folder.prepare(self.served.trust_pem)
+        path, limits = self._folder.arrived, self.settings
+        log = () if path is None else (SqliteLog(
+            path, limit=limits.feed_limit, byte_limit=limits.feed_byte_limit, durability=limits.durability
+        ),)  # fmt: skip
+        self.upstream.inbox.open([*log, *self._sinks])
+
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
         self._stop_watching()
@@ -175,6 +191,7 @@ class Gateway(BackEnd):
     async def _put_away(self) -> None:
         await self._fronts.stop()
         await self._end_process()
+        self.upstream.inbox.close()
         self._folder.close()
 
     async def __aenter__(self) -> Self:

@@ -19,8 +19,10 @@ from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.arrivals import Client, Origin, origin_of
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
+from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.link import Link, LinkState
@@ -49,7 +51,7 @@ class Downlink(Protocol):
 
 
 class IotHub:
-    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
+    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
     `link` is the line to the gateway, with everything that can be wrong with it.
     """
@@ -60,6 +62,8 @@ class IotHub:
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
+        inbox.origin_of = self._origin_of
+        self.feed = Feed(inbox)
         self.twins = Twins(clock.now)
         self.commands = CommandQueues(clock)
         self.twins.subscribe(self._desired_changed)
@@ -80,6 +84,10 @@ class IotHub:
     def online(self, reachable: bool) -> None:
         if reachable is not self.link.reachable:
             self.link.switch(LinkState.UP if reachable else LinkState.REFUSED)
+
+    def _origin_of(self, client: Client) -> Origin | None:
+        device = self.registry.get(*client)
+        return None if device is None else origin_of(device)
 
     def _link_changed(self, was: bool, reachable: bool) -> None:
         self.identities.reach(reachable)

@@ -271,7 +271,7 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
+        "arrived.db", "arrived.lock", "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -285,7 +285,7 @@ async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
 
 
 async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, tmp_path):
-    """What waits in the store arrives upstream at the start, before anything new, with its own number."""
+    """What waits in the store arrives upstream at the start, before anything new; each hub numbers for itself."""
     state = tmp_path / "state"
     hub = await start(state=state)
     await hub.gateway.stop()
@@ -298,8 +298,8 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     client = await again.join()
     client.send(p.publish(body=b"new"))
     await client.packet()
-    got = [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages]
-    assert got == [(41, b"old"), (42, b"new")]
+    got = [(one.sequence, one.gateway_sequence, one.body) for one in again.gateway.upstream.inbox.messages]
+    assert got == [(1, 41, b"old"), (2, 42, b"new")]
 
 
 async def test_damaged_or_newer_store_stops_the_start(chain, tmp_path):
@@ -462,5 +462,6 @@ async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     await asyncio.gather(*publishers)
     waiting = check_store(tmp_path / "messages.db", load.acknowledged)
     async with Gateway(state=tmp_path) as again:
-        assert [one.sequence for one in again.upstream.inbox.messages] == waiting
+        await again.settled()
+        assert [one.gateway_sequence for one in again.upstream.inbox.messages] == waiting
         assert len(again.registry) == 4 + 2  # and the gateway's own device with its $edgeHub

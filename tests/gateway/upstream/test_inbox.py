@@ -15,12 +15,13 @@ def message(sequence, device="press", body=b"{}"):
 
 def test_inbox_shows_messages_as_a_back_end_reads_them():
     """Properties are mappings, the time has milliseconds and a zone, json() reads the body."""
-    inbox = Inbox()
-    inbox.deliver([message(1, body=b'{"t": 1.5}')])
+    inbox = Inbox(now=lambda: 1_700_000_060.123)
+    inbox.deliver([message(41, body=b'{"t": 1.5}')])
     (one,) = inbox.messages
     assert (one.sequence, one.device_id, one.module_id) == (1, "press", None)
     assert (one.properties, one.system_properties) == ({"a": None}, {"message-id": "7"})
-    assert one.enqueued_time.isoformat() == "2023-11-14T22:13:20.123000+00:00"
+    assert one.enqueued_time.isoformat() == "2023-11-14T22:14:20.123000+00:00"
+    assert (one.gateway_sequence, one.gateway_time.isoformat()) == (41, "2023-11-14T22:13:20.123000+00:00")
     assert one.json() == {"t": 1.5}
 
 
@@ -33,6 +34,8 @@ def test_inbox_keeps_the_last_messages_up_to_its_limit():
     assert (len(inbox), inbox.forgotten) == (3, 2)
     inbox.clear()
     assert (len(inbox), inbox.messages) == (0, ())
+    inbox.deliver([message(6)])
+    assert [one.sequence for one in inbox.messages] == [6]
 
 
 async def test_next_message_hands_each_out_once_in_order():
