@@ -48,6 +48,7 @@ class BackEnd:
         if self._registry is None:
             where = self._folder.registry
             self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry.subscribe(self.upstream.notifications.registry_changed)
         return self._registry
 
     def add_device(

@@ -17,7 +17,7 @@ from gateway.broker.listener import Placeholders
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError
-from gateway.events import Events
+from gateway.events import ClientConnected, ClientDisconnected, Event, Events
 from gateway.faults import Faults
 from gateway.fronts import Fronts
 from gateway.hub.rules import Rules
@@ -27,6 +27,7 @@ from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
+from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.sinks import Sink
@@ -88,7 +89,8 @@ class Gateway(BackEnd):
         inbox = Inbox(*limits, now=self.clock.now, log=self.log)
         self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, _notified(self.settings))
+        self.events.subscribe(self._connections_changed)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._folder = StateFolder(state, store, self.settings, self.log)
@@ -273,6 +275,10 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
+    def _connections_changed(self, event: Event) -> None:
+        if isinstance(event, ClientConnected | ClientDisconnected):
+            self.upstream.notifications.connection_changed(event.client_id, isinstance(event, ClientConnected))
+
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""
         if not self._serving.up_to_date and self.served:
@@ -286,6 +292,16 @@ class Gateway(BackEnd):
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+
+def _notified(settings: Settings) -> list[str]:
+    """The sources of messages that IoT Hub makes itself."""
+    switches = {
+        TWIN_CHANGES: settings.twin_change_events,
+        LIFECYCLE: settings.device_lifecycle_events,
+        CONNECTION_STATE: settings.device_connection_state_events,
+    }
+    return [source for source, on in switches.items() if on]
 
 
 def _host(bind: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -17,15 +17,17 @@ from gateway.clock import Clock
 from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
+from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
-from gateway.upstream.arrivals import Client, Origin, origin_of
+from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origin, origin_of
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.link import Link, LinkState
+from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
@@ -53,10 +55,18 @@ class Downlink(Protocol):
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
-    `link` is the line to the gateway, with everything that can be wrong with it.
+    `link` is the line to the gateway, with everything that can be wrong with it; `notify` names the sources of messages
+    that IoT Hub makes itself.
     """
 
-    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link) -> None:
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        inbox: Inbox,
+        clock: Clock,
+        link: Link,
+        notify: Collection[str] = (TWIN_CHANGES,),
+    ) -> None:
         self._registry = registry
         self.link = link
         link.attach(self._link_changed)
@@ -68,6 +78,14 @@ class IotHub:
         self.commands = CommandQueues(clock)
         self.twins.subscribe(self._desired_changed)
         self.commands.subscribe(self._command_available)
+        self.notifications = Notifications(
+            lambda source, message: inbox.receive([message], _not_again, source),
+            self.twins,
+            hub_name=lambda: self.registry.hub_hostname.partition(".")[0],
+            now=clock.now,
+            wanted=notify,
+        )
+        self.twins.watch(self.notifications.twin_changed)
         self._downlink: Downlink | None = None
 
     @property
@@ -173,6 +191,10 @@ class IotHub:
     def _command_available(self, device_id: str) -> None:
         if self._downlink is not None and self.online:
             self._downlink.command_available(device_id)
+
+
+def _not_again(lost: Sequence[Message]) -> None:
+    """IoT Hub's own messages are not sent again; that they are lost was logged."""
 
 
 def settle(future: asyncio.Future[T]) -> Callable[[T], None]:

@@ -17,6 +17,7 @@ from typing import Any
 from gateway.clock import SystemClock
 from gateway.errors import HubCode, RegistryError
 from gateway.hub.service_identity import Authentication, ServiceIdentity
+from gateway.observers import Observers
 from gateway.upstream import etags
 from gateway.upstream.device import Device, check_facts, check_ids, new_etag, new_generation, with_keys
 from gateway.upstream.scopes import Key, Scopes
@@ -42,6 +43,7 @@ class Registry:
         self._devices: dict[Key, Device] = {}
         self._modules: dict[str, dict[str, None]] = {}  # of each device, in the order of registration
         self.scopes = Scopes(self._devices, edge_device_id)
+        self._observers = Observers[[bool, Device]]("the registry")
         if path is not None and path.exists():
             self._load(path)
         if edge_device_id:
@@ -110,7 +112,9 @@ class Registry:
             device = replace(device, authentication=Authentication.SELF_SIGNED.value)
         self._check(device)
         complete = with_keys(device) if device.authentication == Authentication.SAS else device
-        return self._put(replace(complete, generation_id=device.generation_id or new_generation()))
+        added = self._put(replace(complete, generation_id=device.generation_id or new_generation()))
+        self._observers.tell(True, added)
+        return added
 
     def update(self, device: Device, *, etag: str | None = None) -> Device:
         """Replace what is known of a registered device or module, if `etag` (as in If-Match) is still its own.
@@ -137,7 +141,12 @@ class Registry:
             key = (device.device_id, device.module_id)
             self._note({"removed": key})
             self._drop(key)
+            self._observers.tell(False, device)
         return tuple(device.client_id for device in gone)
+
+    def subscribe(self, observer: Callable[[bool, Device], None]) -> Callable[[], None]:
+        """Call `observer` with each device or module that is created (True) or deleted; the answer ends that."""
+        return self._observers.subscribe(observer)
 
     def _unchanged(self, device_id: str, module_id: str | None, etag: str | None) -> Device:
         known = self.known(device_id, module_id)

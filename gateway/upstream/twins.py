@@ -25,6 +25,8 @@ from gateway.upstream.frozen import FrozenDict, freeze
 Name = Literal["tags", "desired", "reported"]
 Moment = tuple[float, int]
 Observer = Callable[[str, Mapping[str, Any], int], None]
+#: told of every change: whose twin, whether it was replaced, and what was merged into which section
+Watcher = Callable[[str, bool, Mapping[Name, Any]], None]
 
 
 class Unchanged(Enum):
@@ -107,6 +109,7 @@ class Twins:
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment."""
@@ -152,6 +155,7 @@ class Twins:
         if patches:
             sections = {name: self._changed(name, twin.section(name), patch) for name, patch in patches.items()}
             twin = self._put(client_id, twin, sections, _next_etag(twin.etag))
+            self._watchers.tell(client_id, anew, {name: freeze(patch) for name, patch in patches.items()})
             if "desired" in patches:
                 self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
         return twin
@@ -173,8 +177,10 @@ class Twins:
     def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
         """Merge into the reported properties, as a device does; returns the new version. Raises TwinRefusedError."""
         twin = self.get(client_id)
-        section = self._changed("reported", twin.reported_section, _taken("reported", patch))
+        taken = _taken("reported", patch)
+        section = self._changed("reported", twin.reported_section, taken)
         self._put(client_id, twin, {"reported": section}, twin.etag)
+        self._watchers.tell(client_id, False, {"reported": freeze(taken)})
         return section.version
 
     def update_tags(self, client_id: str, patch: Mapping[str, Any] | None) -> None:
@@ -192,6 +198,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each change of a twin; the answer ends that."""
+        return self._watchers.subscribe(watcher)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""

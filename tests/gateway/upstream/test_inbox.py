@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway import Inbox
+from gateway import Inbox, StoreError
 from gateway.hub.messages import Message
+from gateway.upstream.sinks.sqlite import SqliteLog
+from tests.gateway.upstream.arrivals import ORIGIN
 
 
 def message(sequence, device="press", body=b"{}"):
@@ -104,3 +106,145 @@ async def test_inbox_hands_out_nothing_that_had_to_go():
     inbox = Inbox(limit=2)
     inbox.deliver([message(1), message(2), message(3)])
     assert (await inbox.next_message()).sequence == 2
+
+
+# -- sinks ------------------------------------------------------------------------------------------------------------
+
+
+class Sink:
+    """A sink that notes what it gets, and fails or takes its time when it is told to."""
+
+    def __init__(self):
+        self.got = []
+        self.wrong = None
+        self.answer = None
+
+    def open(self):
+        """Nothing to do."""
+
+    def take(self, batches):
+        """Note the numbers and bodies."""
+        if self.wrong is not None:
+            raise self.wrong
+        self.got.append([(one.sequence, one.source) for batch in batches for one in batch])
+        return self.answer
+
+    def close(self):
+        """Nothing to do."""
+
+
+def outcomes(inbox, *messages):
+    """Give messages to an inbox, and the list into which goes what has to be sent again."""
+    told = []
+    inbox.receive(messages, lambda again: told.append([one.sequence for one in again]))
+    return told
+
+
+async def test_what_comes_in_one_turn_goes_to_the_sinks_together():
+    """The senders are told afterwards, and then the messages can be read."""
+    inbox, sink = Inbox(), Sink()
+    inbox.open([sink])
+    first, second = outcomes(inbox, message(7), message(8)), outcomes(inbox, message(9))
+    assert (first, second, inbox.messages) == ([], [], ())
+    await asyncio.sleep(0)
+    assert (first, second) == ([[]], [[]])
+    assert sink.got == [[(1, "Telemetry"), (2, "Telemetry"), (3, "Telemetry")]]
+    assert [one.gateway_sequence for one in inbox.messages] == [7, 8, 9]
+
+
+async def test_batch_that_a_sink_does_not_take_is_sent_again(caplog):
+    """It has not arrived for anybody; the next one gets numbers that no sink can have seen."""
+    inbox, good, bad = Inbox(), Sink(), Sink()
+    inbox.open([good, bad])
+    bad.wrong = StoreError("the disk is full")
+    told = outcomes(inbox, message(7), message(8))
+    inbox.settle()
+    assert (told, inbox.messages, caplog.messages) == ([[7, 8]], (), ["the disk is full"])
+    bad.wrong = None
+    told = outcomes(inbox, message(7), message(8))
+    inbox.settle()
+    assert (told, bad.got) == ([[]], [[(3, "Telemetry"), (4, "Telemetry")]])
+    assert [one.sequence for one in inbox.messages] == [3, 4]
+
+
+async def test_sink_that_breaks_is_an_error_like_any_other(caplog):
+    """Somebody else's exception does not end the gateway, and its message is sent again."""
+    inbox, sink = Inbox(), Sink()
+    inbox.open([sink])
+    sink.wrong = KeyError("colour")
+    told = outcomes(inbox, message(7))
+    inbox.settle()
+    assert (told, caplog.messages) == ([[7]], ["the sink Sink failed: KeyError: 'colour'"])
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_sink_that_takes_its_time_is_waited_for(arrives):
+    """A broker, say: the sender is told when it has answered; what it refuses is sent again."""
+    inbox, sink = Inbox(), Sink()
+    inbox.open([sink])
+    sink.answer = asyncio.get_running_loop().create_future()
+    told = outcomes(inbox, message(7))
+    inbox.settle()
+    await asyncio.sleep(0)
+    assert told == []
+    sink.answer.set_result(None) if arrives else sink.answer.set_exception(StoreError("the broker is gone"))
+    for _ in range(5):  # turns of the loop, of which it needs two
+        await asyncio.sleep(0)
+    assert told == ([[]] if arrives else [[7]])
+
+
+async def test_numbers_go_on_behind_a_log(tmp_path):
+    """Over a restart, and over a disk that was full: the log refused, so nobody has seen the numbers."""
+    log = SqliteLog(tmp_path / "arrived.db")
+    inbox = Inbox()
+    inbox.open([log])
+    inbox.deliver([message(1), message(2)])
+    pages = log._database.execute("PRAGMA page_count").fetchone()[0]
+    log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    inbox.deliver([message(3, body=bytes(100_000))])
+    inbox.close()
+    again = Inbox()
+    again.open([log])
+    again.deliver([message(3)])
+    assert [one.sequence for one in again.messages] == [3]
+    again.close()
+
+
+def test_message_carries_what_iot_hub_knows_of_its_sender():
+    """Annotations as IoT Hub makes them; a stranger has no authentication."""
+    inbox = Inbox(now=lambda: 1_700_000_000.5)
+    inbox.origin_of = {("press", None): ORIGIN}.get
+    inbox.deliver([message(1), message(2, "stranger")])
+    known, stranger = inbox.messages
+    assert known.annotations == {
+        "iothub-connection-device-id": "press",
+        "iothub-connection-auth-method": '{"scope":"device","type":"sas","issuer":"iothub"}',
+        "iothub-connection-auth-generation-id": "637",
+        "iothub-enqueuedtime": 1_700_000_000_500,
+        "iothub-message-source": "Telemetry",
+        "x-opt-sequence-number": 1,
+        "x-opt-offset": "1",
+        "x-opt-enqueued-time": 1_700_000_000_500,
+    }
+    assert not {name for name in stranger.annotations if name.startswith("iothub-connection-auth")}
+
+
+def test_other_sources_are_handed_out_to_those_who_ask_for_them():
+    """Telemetry is what everybody else means."""
+    inbox = Inbox()
+    inbox.deliver([message(1)])
+    inbox.deliver([message(0)], "twinChangeEvents")
+    assert [one.sequence for one in inbox.messages] == [1]
+    assert inbox.take(source="twinChangeEvents").sequence == 2
+    assert (inbox.take().sequence, inbox.take(), inbox.take(source="twinChangeEvents")) == (1, None, None)
+
+
+def test_messages_of_many_devices_are_handed_out_in_any_order():
+    """Each once, whether asked for by device or not; what had to go is not remembered for ever."""
+    inbox = Inbox(limit=3_000)
+    for first in range(0, 9_000, 3):
+        inbox.deliver([message(first + number, name) for number, name in enumerate("abc")])
+        inbox.take("b")
+    assert len(inbox._handouts._handed) <= 4_001
+    left = [one.device_id for one in iter(inbox.take, None)]
+    assert left == ["a", "c"] * 1_000
