@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from certs import Chain
-from gateway import Clock, Delivered, Gateway, MethodResult, Settings
+from gateway import Clock, Delivered, Gateway, MethodResult, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.events import Event
 from gateway.faults import Switched
@@ -228,7 +228,7 @@ class GatewayHandle:
                 state=state,
                 store="memory",
                 tls=tls,
-                clock=clock,
+                clock=clock or MovableClock(),
                 settings=settings,
             )
             self._gateway.events.subscribe(self.events.append)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 from certs import DEFECTS, Chain
-from gateway import Gateway, Settings
+from gateway import Gateway, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.faults.catalogue import read
 from scenarios import chainsource, guide, ready
@@ -87,6 +87,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             metrics_port=options.metrics_port,
             admin_port=options.admin_port,
             state=options.state,
+            clock=MovableClock(),
             settings=_settings(options, loaded),
             tls=_tls(options, loaded, source.tls),
         )

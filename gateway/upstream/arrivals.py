@@ -12,11 +12,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gateway.hub.messages import Message
 from gateway.hub.service_identity import Authentication
-from gateway.upstream.device import Device
 
 TELEMETRY = "Telemetry"
 TWIN_CHANGES = "twinChangeEvents"
@@ -27,22 +26,28 @@ SOURCES = (TELEMETRY, TWIN_CHANGES, LIFECYCLE, CONNECTION_STATE)
 
 Client = tuple[str, str | None]
 
-_METHODS = {
-    (kind, is_device): f'{{"scope":"{scope}","type":"{kind}","issuer":"{issuer}"}}'
-    for kind, issuer in (("sas", "iothub"), ("x509", "external"))
-    for is_device, scope in ((True, "device"), (False, "module"))
-}
+
+class Sender(Protocol):
+    """What IoT Hub knew of a sender when its message arrived; a registered device is one."""
+
+    @property
+    def generation_id(self) -> str:
+        """Tells it from an earlier one of the same name."""
+
+    @property
+    def authentication(self) -> str:
+        """How it proves who it is, in the words of gateway.hub.service_identity."""
 
 
 class Origin(NamedTuple):
-    """What IoT Hub knew of a sender when its message arrived."""
+    """The same, by itself."""
 
     generation_id: str
-    auth_method: str
+    authentication: str
 
 
 #: the senders of a batch; those that are not registered are not in it
-Origins = Mapping[Client, Origin]
+Origins = Mapping[Client, Sender]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Batch:
             known["iothub-connection-module-id"] = message.module_id
         origin = self.origins.get((message.device_id, message.module_id))
         if origin is not None:
-            known["iothub-connection-auth-method"] = origin.auth_method
+            known["iothub-connection-auth-method"] = _auth_method(origin, message.module_id)
             known["iothub-connection-auth-generation-id"] = origin.generation_id
         return known | {
             "iothub-enqueuedtime": self.at,
@@ -138,10 +143,14 @@ def size_of(message: Message) -> int:
     return len(message.body) + len(message.properties) + len(message.system_properties)
 
 
-def origin_of(device: Device) -> Origin:
-    """What IoT Hub writes to the messages of a device or module."""
-    kind = "sas" if device.authentication == Authentication.SAS else "x509"
-    return Origin(device.generation_id, _METHODS[kind, device.module_id is None])
+def _auth_method(sender: Sender, module_id: str | None) -> str:
+    sas = sender.authentication == Authentication.SAS
+    method = {
+        "scope": "device" if module_id is None else "module",
+        "type": "sas" if sas else "x509",
+        "issuer": "iothub" if sas else "external",
+    }
+    return json.dumps(method, separators=(",", ":"))
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from gateway.hub.cloud import TwinState
 from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
-from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origin, origin_of
+from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origins
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.feed import Feed
@@ -72,7 +72,7 @@ class IotHub:
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
-        inbox.origin_of = self._origin_of
+        inbox.origins_of = self._origins_of
         self.feed = Feed(inbox)
         self.twins = Twins(clock.now)
         self.commands = CommandQueues(clock)
@@ -103,9 +103,9 @@ class IotHub:
         if reachable is not self.link.reachable:
             self.link.switch(LinkState.UP if reachable else LinkState.REFUSED)
 
-    def _origin_of(self, client: Client) -> Origin | None:
-        device = self.registry.get(*client)
-        return None if device is None else origin_of(device)
+    def _origins_of(self, clients: Iterable[Client]) -> Origins:
+        get = self.registry.get
+        return {client: device for client in clients if (device := get(*client)) is not None}
 
     def _link_changed(self, was: bool, reachable: bool) -> None:
         self.identities.reach(reachable)

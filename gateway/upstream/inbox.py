@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
 from gateway.clock import SystemClock
 from gateway.errors import GatewayError, StoreError
 from gateway.hub.messages import Message
-from gateway.upstream.arrivals import TELEMETRY, Batch, Client, Delivered, Origin
+from gateway.upstream.arrivals import TELEMETRY, Batch, Client, Delivered, Origins
 from gateway.upstream.handouts import Handouts
 from gateway.upstream.sinks.memory import Memory
 from gateway.upstream.sinks.sink import History, Sink
 
 #: told which messages have to be sent again
 Done = Callable[[Sequence[Message]], None]
-#: what is known of a sender; None for one that is not registered
-OriginOf = Callable[[Client], Origin | None]
+#: what is known of senders; those that are not registered are left out
+OriginsOf = Callable[[Iterable[Client]], Origins]
 
 
 class _Given(NamedTuple):
@@ -47,7 +47,7 @@ class Inbox:
         now: Callable[[], float] | None = None,
         log: logging.Logger | None = None,
     ) -> None:
-        self.origin_of: OriginOf = lambda client: None
+        self.origins_of: OriginsOf = lambda clients: {}
         self.last = 0  # the highest number given
         self.memory = Memory(limit, byte_limit)
         self._now = now or SystemClock().now
@@ -156,10 +156,11 @@ class Inbox:
             messages = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
             if not messages:
                 continue
-            clients = {(message.device_id, message.module_id) for message in messages} if source == TELEMETRY else set()
-            known = ((client, self.origin_of(client)) for client in clients)
+            origins: Origins = {}
+            if source == TELEMETRY:
+                origins = self.origins_of({(message.device_id, message.module_id) for message in messages})
             first, self.last = self.last + 1, self.last + len(messages)
-            yield Batch(first, at, source, {client: origin for client, origin in known if origin}, messages)
+            yield Batch(first, at, source, origins, messages)
 
     def _hand_over(self, batches: Sequence[Batch]) -> list[Awaitable[None]]:
         """Give batches to every sink; what is returned has to be waited for. Raises StoreError."""

@@ -207,11 +207,11 @@ def _rows(batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
 
 
 def _packable(batch: Batch) -> tuple[Any, ...]:
-    origins = [(*client, *origin) for client, origin in batch.origins.items()]
+    origins = [(*client, known.generation_id, known.authentication) for client, known in batch.origins.items()]
     return batch.first, batch.at, batch.source, origins, batch.messages
 
 
 def _batch(packed: Sequence[Any]) -> Batch:
     first, at, source, origins, messages = packed
-    known = {(device, module): Origin(generation, method) for device, module, generation, method in origins}
+    known = {(device, module): Origin(generation, kind) for device, module, generation, kind in origins}
     return Batch(first, at, source, known, [Message(*fields) for fields in messages])

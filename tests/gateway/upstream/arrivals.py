@@ -3,7 +3,7 @@
 from gateway.hub.messages import Message
 from gateway.upstream.arrivals import TELEMETRY, Batch, Origin
 
-ORIGIN = Origin("637", '{"scope":"device","type":"sas","issuer":"iothub"}')
+ORIGIN = Origin("637", "sas")
 
 
 def message(sequence, device="press", module=None, *, body=b"{}", properties='{"a":null}', system='{"message-id":"7"}'):

@@ -213,7 +213,7 @@ async def test_numbers_go_on_behind_a_log(tmp_path):
 def test_message_carries_what_iot_hub_knows_of_its_sender():
     """Annotations as IoT Hub makes them; a stranger has no authentication."""
     inbox = Inbox(now=lambda: 1_700_000_000.5)
-    inbox.origin_of = {("press", None): ORIGIN}.get
+    inbox.origins_of = lambda clients: {client: ORIGIN for client in clients if client == ("press", None)}
     inbox.deliver([message(1), message(2, "stranger")])
     known, stranger = inbox.messages
     assert known.annotations == {
