@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.faults import Faults
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
@@ -23,6 +25,8 @@ class BackEnd:
     hub_hostname: str
     edge_device_id: str
     upstream: IotHub
+    clock: Clock
+    faults: Faults
     _folder: StateFolder
     _registry: Registry | None
     _process: EdgeProcess | None
@@ -37,10 +41,19 @@ class BackEnd:
         """Whether Edge Hub takes connections."""
         raise NotImplementedError
 
+    async def settled(self) -> None:
+        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
+        raise NotImplementedError
+
     @property
     def connected_clients(self) -> int:
         """How many devices and modules are connected."""
         return 0 if self._process is None else len(self._process.edge.clients)
+
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """The client ids of those."""
+        return () if self._process is None else tuple(client.id for client in self._process.edge.clients)
 
     @property
     def registry(self) -> Registry:

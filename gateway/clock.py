@@ -91,9 +91,17 @@ class ManualClock:
         return lambda: self._observers.remove(moved)
 
     def advance(self, seconds: float) -> None:
-        """Move the hour of day for everybody; connections notice nothing."""
+        """Move the hour of day for everybody; connections notice nothing.
+
+        Raises what an observer raises, a chain that cannot be dated anew say; then it is as late as before.
+        """
         self._passed += seconds
-        self.step(seconds)
+        try:
+            self.step(seconds)
+        except BaseException:
+            self._passed -= seconds
+            self._now -= seconds
+            raise
 
     def step(self, seconds: float) -> None:
         """Set this clock alone, as NTP does: neither leaves nor timers notice."""
