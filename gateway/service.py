@@ -241,6 +241,16 @@ class Gateway(BackEnd):
         return None if self.admin_port is None else f"http://{_host(self.bind)}:{self.admin_port}"
 
     @property
+    def feed_url(self) -> str | None:
+        """Where what arrived upstream is read there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/feed"
+
+    @property
+    def c2d_url(self) -> str | None:
+        """Where cloud-to-device messages are taken there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/c2d"
+
+    @property
     def admin_token(self) -> str | None:
         """What programs of other machines have to show there; None on loopback."""
         return self._fronts.token
