@@ -28,7 +28,8 @@ def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
         "https_port": gateway.https_port,
         "metrics_port": gateway.metrics_port,
         "admin_url": gateway.admin_url,
-        "admin_token": gateway.admin_token,
+        # Only where it is needed, which is not on loopback.
+        **({} if gateway.admin_token is None else {"admin_token": gateway.admin_token}),
         "root_ca": str(gateway.root_ca),
         "state": str(gateway.state),
         "hub": {
