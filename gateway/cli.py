@@ -75,17 +75,36 @@ Far = Annotated[str, typer.Argument(help="Seconds, or 500ms, 30s, 5m, +2h, 1d.")
 def tail(
     *,
     follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", "-f", help="Wait for what comes, or show what there is.")
+        bool,
+        typer.Option(
+            "--follow/--no-follow",
+            "-f",
+            envvar="LEAFGATE_UPSTREAM_FOLLOW",
+            help="Wait for what comes, or show what there is.",
+        ),
     ] = True,
     after: Annotated[
         int | None,
-        typer.Option("--after", min=0, help="Begin behind this number [default: follow now, else from the start]."),
+        typer.Option(
+            "--after",
+            envvar="LEAFGATE_UPSTREAM_AFTER",
+            min=0,
+            help="Begin behind this number [default: follow now, else from the start].",
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="ID", help="Only of this device, or DEVICE/MODULE.")
+        str | None,
+        typer.Option(
+            "--device", envvar="LEAFGATE_UPSTREAM_DEVICE", metavar="ID", help="Only of this device, or DEVICE/MODULE."
+        ),
     ] = None,
-    source: Annotated[Source | None, typer.Option("--source", help="Only of this source.")] = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Stop after so many messages.")] = None,
+    source: Annotated[
+        Source | None, typer.Option("--source", envvar="LEAFGATE_UPSTREAM_SOURCE", help="Only of this source.")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", "-n", envvar="LEAFGATE_UPSTREAM_COUNT", min=1, help="Stop after so many messages."),
+    ] = None,
     as_json: Json = False,
     ready: Ready = None,
     url: Url = None,
@@ -141,11 +160,22 @@ def send(
     body: Annotated[str, typer.Argument(help="The text; - reads it from standard input.")],
     *,
     properties: Annotated[
-        list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="Application property; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--property",
+            envvar="LEAFGATE_UPSTREAM_PROPERTY",
+            metavar="KEY=VALUE",
+            help="Application property; repeatable.",
+        ),
     ] = None,
     system: Annotated[
         list[str] | None,
-        typer.Option("--system", metavar="KEY=VALUE", help="System property, as in message-id=1; repeatable."),
+        typer.Option(
+            "--system",
+            envvar="LEAFGATE_UPSTREAM_SYSTEM",
+            metavar="KEY=VALUE",
+            help="System property, as in message-id=1; repeatable.",
+        ),
     ] = None,
     as_json: Json = False,
     ready: Ready = None,

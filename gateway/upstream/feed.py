@@ -16,7 +16,7 @@ from gateway.upstream.inbox import Inbox
 
 MOST_EVENTS = 1_000
 MOST_BYTES = 4 << 20
-MOST_LOOKED_AT = 10_000
+MOST_LOOKED_AT = 2_000  # those of the log take ten milliseconds, in which nothing else happens
 
 
 class Page(NamedTuple):
@@ -61,7 +61,7 @@ class Feed:
         events: list[Delivered] = []
         looked_at = size = missed = 0
         place = min(after, self._inbox.last)
-        for batch in self._batches(place):
+        for batch in self._batches(place, limit):
             missed += batch.first - place - 1
             if wanted.source not in (None, batch.source):
                 place = batch.last
@@ -79,12 +79,12 @@ class Feed:
                 return Page(events, place, missed)
         return Page(events, self._inbox.last, missed)
 
-    def _batches(self, after: int) -> Iterator[Batch]:
-        """Everything behind `after`: the older part from the history, a bounded piece at a time."""
+    def _batches(self, after: int, piece: int) -> Iterator[Batch]:
+        """Everything behind `after`: the older part from the history, about `piece` messages at a time."""
         history, oldest = self._inbox.history, self._inbox.memory.first
         through = self._inbox.last if oldest is None else oldest - 1
         while history is not None and after < through:
-            found = history.read(after, through, MOST_LOOKED_AT)
+            found = history.read(after, through, piece)
             if not found:
                 break
             yield from found

@@ -1,11 +1,13 @@
 """What arrived upstream: order, limit, waiting."""
 
 import asyncio
+import json
 
 import pytest
 
 from gateway import Inbox, StoreError
 from gateway.hub.messages import Message
+from gateway.upstream.arrivals import Origin
 from gateway.upstream.sinks.sqlite import SqliteLog
 from tests.gateway.upstream.arrivals import ORIGIN
 
@@ -248,3 +250,21 @@ def test_messages_of_many_devices_are_handed_out_in_any_order():
     assert len(inbox._handouts._handed) <= 4_001
     left = [one.device_id for one in iter(inbox.take, None)]
     assert left == ["a", "c"] * 1_000
+
+
+@pytest.mark.parametrize(
+    ("client", "kind", "method"),
+    [
+        (("press", None), "sas", {"scope": "device", "type": "sas", "issuer": "iothub"}),
+        (("press", "filter"), "sas", {"scope": "module", "type": "sas", "issuer": "iothub"}),
+        (("press", None), "selfSigned", {"scope": "device", "type": "x509", "issuer": "external"}),
+        (("press", None), "certificateAuthority", {"scope": "device", "type": "x509", "issuer": "external"}),
+    ],
+)
+def test_way_in_which_a_sender_is_authenticated_is_told(client, kind, method):
+    """As JSON, for back ends that trust no property that a device could have written."""
+    inbox = Inbox()
+    inbox.origins_of = lambda clients: dict.fromkeys(clients, Origin("1", kind))
+    device, module = client
+    inbox.deliver([message(1, device)._replace(module_id=module)])
+    assert json.loads(inbox.messages[0].annotations["iothub-connection-auth-method"]) == method
