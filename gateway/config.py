@@ -67,6 +67,8 @@ class Settings(BaseModel):
     )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
-    feed_limit: int = Field(default=1_000_000, gt=0, description="messages that --state keeps of what arrived upstream")
+    feed_limit: int = Field(
+        default=1_000_000, ge=0, description="messages that --state keeps of what arrived upstream; 0 keeps none"
+    )
     feed_byte_limit: int = Field(default=1 << 30, gt=0, description="bytes of them that it keeps, more or less")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

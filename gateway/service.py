@@ -177,10 +177,11 @@ class Gateway(BackEnd):
         """Let what arrives go to the log beside the other state, and to every sink. Raises StoreError."""
         self._folder.prepare(self.served.trust_pem)
         path, limits = self._folder.arrived, self.settings
-        log = () if path is None else (SqliteLog(
-            path, limit=limits.feed_limit, byte_limit=limits.feed_byte_limit, durability=limits.durability
-        ),)  # fmt: skip
-        self.upstream.inbox.open([*log, *self._sinks])
+        sinks = list(self._sinks)
+        if path is not None and limits.feed_limit:
+            kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability))
+        self.upstream.inbox.open(sinks)
 
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""

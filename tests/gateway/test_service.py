@@ -278,6 +278,18 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
+async def test_log_of_what_arrived_is_left_out_on_request(start, tmp_path):
+    """Then numbers begin anew with each start."""
+    for _ in range(2):
+        hub = await start(state=tmp_path, settings=Settings(feed_limit=0))
+        client = await hub.join()
+        client.send(p.publish())
+        await client.packet()
+        assert [one.sequence for one in hub.gateway.upstream.inbox.messages] == [1]
+        await hub.gateway.stop()
+    assert not (tmp_path / "arrived.db").exists()
+
+
 async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
     """The folder comes into being with the first registration."""
     gateway = Gateway(chain=chain, state=tmp_path / "a" / "b")
