@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain, groupby
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ class Inbox:
         self.memory = Memory(limit, byte_limit)
         self._now = now or SystemClock().now
         self._log = log or logging.getLogger(__name__)
+        self.history: History | None = None  # the sink from which older messages can be read
         self._sinks: tuple[Sink, ...] = ()
         self._taken = False
         self._given: list[_Given] = []
@@ -88,6 +89,7 @@ class Inbox:
                 sink.close()
             raise
         self._sinks = tuple(sinks)
+        self.history = next((sink for sink in sinks if isinstance(sink, History)), None)
 
     def settle(self) -> None:
         """Hand over what has been given, and what is given because of that."""
@@ -98,15 +100,11 @@ class Inbox:
         """Hand over what has been given, and let go of the sinks."""
         self.settle()
         sinks, self._sinks = self._sinks, ()
+        self.history = None
         for waiting in tuple(self._waiting_for_sinks):
             waiting.cancel()
         for sink in reversed(sinks):
             sink.close()
-
-    @property
-    def history(self) -> History | None:
-        """The sink from which older messages can be read."""
-        return next((sink for sink in self._sinks if isinstance(sink, History)), None)
 
     # -- what arrives -------------------------------------------------------------------------------------------------
 
@@ -131,7 +129,7 @@ class Inbox:
         if not given:
             return
         before = self.last
-        batches = list(self._number(given))
+        batches = self._number(given)
         try:
             pending = self._hand_over(batches)
         except StoreError as error:
@@ -149,25 +147,31 @@ class Inbox:
             for each in given:
                 each.done(())
 
-    def _number(self, given: Sequence[_Given]) -> Iterator[Batch]:
+    def _number(self, given: Sequence[_Given]) -> list[Batch]:
+        """What was given, with numbers; what has the same source and comes in a row is one batch."""
         at = int(self._now() * 1000)
+        if len(given) == 1:
+            return self._batch(at, *given[0][:2])
+        batches: list[Batch] = []
         for source, group in groupby(given, key=lambda each: each.source):
-            parts = [each.messages for each in group if each.messages]
-            messages = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
-            if not messages:
-                continue
-            origins: Origins = {}
-            if source == TELEMETRY:
-                origins = self.origins_of({(message.device_id, message.module_id) for message in messages})
-            first, self.last = self.last + 1, self.last + len(messages)
-            yield Batch(first, at, source, origins, messages)
+            batches += self._batch(at, source, tuple(chain.from_iterable(each.messages for each in group)))
+        return batches
+
+    def _batch(self, at: int, source: str, messages: Sequence[Message]) -> list[Batch]:
+        if not messages:
+            return []
+        origins: Origins = {}
+        if source == TELEMETRY:
+            origins = self.origins_of({(message.device_id, message.module_id) for message in messages})
+        first, self.last = self.last + 1, self.last + len(messages)
+        return [Batch(first, at, source, origins, messages)]
 
     def _hand_over(self, batches: Sequence[Batch]) -> list[Awaitable[None]]:
         """Give batches to every sink; what is returned has to be waited for. Raises StoreError."""
         pending = []
         self._taken = False  # whether a sink may know the numbers
         for sink in self._sinks if batches else ():
-            self._taken = self._taken or not isinstance(sink, History)
+            self._taken = self._taken or sink is not self.history
             try:
                 answer = sink.take(batches)
             except GatewayError as error:

@@ -113,6 +113,7 @@ class SqliteLog(History):
         """One transaction; see Sink."""
         rows = _rows(batches)
         database = self._opened()
+        last = rows[-1][0]
         try:
             if len(rows) == 1:  # one statement is a transaction by itself
                 database.execute(_INSERT, rows[0])
@@ -120,7 +121,7 @@ class SqliteLog(History):
                 database.execute("BEGIN")
                 database.executemany(_INSERT, rows)
                 database.execute("COMMIT")
-            self._last = batches[-1].last
+            self._last = last
             if self._last - self._trimmed >= _TRIM_EVERY:
                 self._trimmed = self._last
                 self._trim(database)
