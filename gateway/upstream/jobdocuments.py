@@ -153,7 +153,7 @@ def read_job(job_id: str, body: Mapping[str, Any], now: float) -> Job:
     """Read a JobRequest. Raises ServiceError."""
     if not _ID.match(job_id):
         invalid(f"{job_id!r} is no id of a job")
-    if body.get("jobId") not in {None, "", job_id}:
+    if body.get("jobId") not in (None, "", job_id):
         invalid(f"the jobId in the body is {body['jobId']!r}, that in the address {job_id!r}")
     if body.get("type") not in list(Type):
         invalid(f"{body.get('type')!r} is no type of a scheduled job: there are {', '.join(Type)}")
