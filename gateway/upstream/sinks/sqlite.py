@@ -46,6 +46,7 @@ _READ = "SELECT batches FROM arrived WHERE last > ? ORDER BY last"
 _LARGEST_ROW = 500  # messages; of the largest size they are 125 MiB, an eighth of what a row can hold
 _LARGEST_ROW_BYTES = 1 << 20
 _FLUSH_SECONDS = 0.2
+_RETRY_SECONDS = 5.0  # while it cannot be written
 _RESERVE = 10_000  # numbers at a time
 _TRIM_EVERY = 2_000  # messages
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log; the checkpointer's thread is quicker
@@ -169,6 +170,8 @@ class SqliteLog(History):
         self._timer = None
         with self._telling():
             self.flush()
+        if self._pending:
+            self._timer = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._ring)
 
     def flush(self) -> None:
         """Write what was taken, in one transaction. Raises StoreError, and tries again the next time."""

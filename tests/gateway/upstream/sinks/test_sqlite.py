@@ -219,12 +219,14 @@ async def test_crash_leaves_a_gap_and_no_number_twice(tmp_path):
 
 
 async def test_disk_that_is_full_for_a_while_loses_nothing(log):
-    """What could not be written waits for the next time; whoever needs it written is told."""
-    log.take(batch(1, bytes(300_000)))
+    """What could not be written waits; whoever needs it written is told, and so is whoever has much more to write."""
+    log.take(batch(1, *[bytes(3_000)] * 500))
     pages = log._database.execute("PRAGMA page_count").fetchone()[0]
     log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
-    with pytest.raises(StoreError, match="cannot be written"):
-        log.flush()
+    for write in (log.flush, lambda: log.take(batch(501, b"y"))):
+        with pytest.raises(StoreError, match="cannot be written"):
+            write()
+    assert log.last == 500
     log._database.execute("PRAGMA max_page_count=1000000").fetchall()
-    log.flush()
-    assert facts(log.read(0, 1, 10)) == facts([batch(1, bytes(300_000))])
+    log.take(batch(501, b"z"))
+    assert facts(log.read(499, 501, 10)) == facts([batch(1, *[bytes(3_000)] * 500).part(499), batch(501, b"z")])
