@@ -27,8 +27,9 @@ from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
+from gateway.hub.connectivity import Connectivity
 from gateway.hub.edge import EdgeHub
-from gateway.hub.edgehub_twin import EdgeHubTwin
+from gateway.hub.edgehub_twin import MODULE_ID, EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
 from gateway.hub.gatekeeper import Gatekeeper
 from gateway.hub.routing.config import default_config
@@ -59,6 +60,7 @@ class EdgeProcess:
 
     server: Server
     edge: EdgeHub
+    connectivity: Connectivity
     forwarder: Forwarder
     gatekeeper: Gatekeeper
     port: int
@@ -90,6 +92,7 @@ class EdgeProcess:
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
+        self._start_connectivity()
         self.edge = EdgeHub(around.upstream, around.clock, around.settings, log)
         around.upstream.attach(self.edge)
         self._exit.callback(around.upstream.attach, None)
@@ -103,19 +106,37 @@ class EdgeProcess:
             log=log,
         ))  # fmt: skip
         self._start_gatekeeper(rules)
+        self.connectivity.observe(self._online)
         self.server = Server(
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
             sessions=sessions,
             intake=Intake(store, self.forwarder.targets, self.forwarder.stored, now, log),
             edge=self.edge,
-            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick),
+            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick, self.connectivity.tick),
             report=Report(log, around.events, now),
             clock=around.clock,
             settings=around.settings,
             faults=around.faults,
         )
         self._exit.push_async_callback(self.server.stop)
+
+    def _start_connectivity(self) -> None:
+        """Learn from every operation whether IoT Hub is there."""
+        around = self._around
+        hub = f"{around.edge_device_id}/{MODULE_ID}"
+
+        def probe() -> None:
+            around.upstream.report(hub, {}, lambda _: None)
+
+        frequency = around.settings.connectivity_check_frequency
+        self.connectivity = Connectivity(probe, frequency, around.clock.running, around.log)
+        around.upstream.link.watch(self.connectivity.told)
+        self._exit.callback(around.upstream.link.watch, None)
+
+    def _online(self) -> None:
+        self.edge.online()
+        self.gatekeeper.online()
 
     def _start_forwarder(self, forwarder: Forwarder) -> None:
         """Send what waits in the store, and whatever comes, where the twin of $edgeHub says."""
@@ -142,8 +163,6 @@ class EdgeProcess:
             now=around.clock.now,
             log=around.log,
         )
-        around.upstream.identities.attach(self.gatekeeper.online)
-        self._exit.callback(around.upstream.identities.attach, None)
 
     async def _listen_https(self, wanted: int | None) -> None:
         if wanted is None:

@@ -82,8 +82,9 @@ class Gateway(BackEnd):
         self.log = log or private_logger()
         self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
-        link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
+        link = Link(inbox, self.clock.running, self.log, track_device_state=self.settings.track_device_state)
+        patience = self.settings.cloud_operation_timeout
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, patience=patience)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._folder = StateFolder(state, store, self.settings, self.log)

@@ -30,6 +30,8 @@ class EdgeHub:
 
     def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger) -> None:
         self.clients = Clients(settings.max_connected_clients, log)
+        self._clock = clock
+        self._log = log
         self._twins = TwinManager(cloud, self.clients, clock, settings, log)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
@@ -138,7 +140,9 @@ class EdgeHub:
 
     def online(self) -> None:
         """The cloud can be reached again."""
+        self._log.info("Received device connected callback")
         self._twins.online()
+        self._log.info("Device connected to cloud, processing subscriptions for connected clients.")
         for client in self.clients:
             self._commands.receive(client)
         if self._twin is not None:
@@ -153,6 +157,7 @@ class EdgeHub:
         self._twins.tick()
         self._methods.tick()
         self._inputs.tick()
+        self._commands.tick(self._clock.monotonic())
         if self._twin is not None:
             self._twin.tick()
         if self._forwarder is not None:

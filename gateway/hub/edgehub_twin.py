@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.hub.cloud import Cloud, TwinState
+from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.routing.config import EdgeHubConfig, EdgeHubConfigError, default_config, read_config
 from gateway.hub.twin import TwinError
 
@@ -71,8 +71,8 @@ class EdgeHubTwin:
         if clients:
             patch["clients"] = {client_id: _shown(changes) for client_id, changes in clients.items()}
 
-        def answered(result: int | TwinError | None) -> None:
-            if result is None:  # offline: later, unless something newer is known by then
+        def answered(result: int | TwinError) -> None:
+            if isinstance(result, CloudError):  # later, unless something newer is known by then
                 self._clients = clients | self._clients
                 self._status = status | self._status
             elif isinstance(result, TwinError):
@@ -86,8 +86,8 @@ class EdgeHubTwin:
             changes.pop(status, None)
             changes[status] = self._now()
 
-    def _got(self, state: TwinState | None) -> None:
-        if state is None:
+    def _got(self, state: TwinState | CloudError) -> None:
+        if isinstance(state, CloudError):
             return
         if state.desired_version == self._seen:
             return

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.hub.clients import Client, Clients, Sent
-from gateway.hub.cloud import Cloud, TwinState
+from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.delivery import desired_topic, twin_response_topic
 from gateway.hub.subscriptions import Feature
 from gateway.hub.twin import (
@@ -64,9 +64,12 @@ class TwinManager:
         """Answer a twin GET."""
         self._cloud.get_twin(client.id, lambda state: self._got(client, request_id, state))
 
-    def _got(self, client: Client, request_id: str, state: TwinState | None) -> None:
-        if state is not None:
+    def _got(self, client: Client, request_id: str, state: TwinState | CloudError) -> None:
+        if isinstance(state, TwinState):
             self._keep(client.id, state)
+        elif self._settings.strict:
+            self.refuse(client, request_id, state)
+            return
         else:
             known = self._stored.get(client.id)
             state = known.state if known else _NOTHING_YET
@@ -97,11 +100,11 @@ class TwinManager:
         known.state = _state(known.state.desired, known.state.desired_version, reported, known.state.reported_version)
         self._to_sync.add(client_id)
 
-    def _reported(self, client: Client, request_id: str, result: int | TwinError | None) -> None:
+    def _reported(self, client: Client, request_id: str, result: int | TwinError) -> None:
         if isinstance(result, int):
             self._answer(client, 204, request_id, b"", result)
         else:
-            self._refuse(client, request_id, result or TwinError(500, SERVER_ERROR, "the cloud cannot be reached"))
+            self._refuse(client, request_id, result)
 
     def _refuse(self, client: Client, request_id: str, wrong: TwinError) -> None:
         self._log.warning("Error updating reported properties for %s: %s", client.id, wrong.message)
@@ -149,8 +152,8 @@ class TwinManager:
         before = known.state
         self._cloud.get_twin(client.id, lambda state: self._send_difference(client, before, state))
 
-    def _send_difference(self, client: Client, before: TwinState, state: TwinState | None) -> None:
-        if state is None:
+    def _send_difference(self, client: Client, before: TwinState, state: TwinState | CloudError) -> None:
+        if isinstance(state, CloudError):
             return
         patch = diff(before.desired, state.desired)
         if state.desired_version != before.desired_version and not self._send_desired(
@@ -198,7 +201,7 @@ class TwinManager:
         sent, size = known.unsent, known.unsent_bytes
         known.unsent, known.unsent_bytes = {}, 0
 
-        def arrived(result: int | TwinError | None) -> None:
+        def arrived(result: int | TwinError) -> None:
             if not isinstance(result, int):  # kept, and tried again with the next change or when the cloud is back
                 known.unsent = merge(sent, known.unsent, null_deletes=False)
                 known.unsent_bytes += size
