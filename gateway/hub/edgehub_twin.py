@@ -43,6 +43,7 @@ class EdgeHubTwin:
         ] = {}  # what is still to be reported: status -> when, the last one counts
         self._status: dict[str, Any] = {}  # likewise of the last configuration
         self._seen = -1
+        self._held = False  # IoT Hub could not be reached: with the next change, or when it can be again
 
     def read(self) -> None:
         """Ask for the desired properties."""
@@ -50,6 +51,7 @@ class EdgeHubTwin:
 
     def online(self) -> None:
         """IoT Hub can be reached again: what has been changed there meanwhile, nobody has told."""
+        self._held = False
         self.read()
         self.tick()
 
@@ -63,7 +65,7 @@ class EdgeHubTwin:
 
     def tick(self) -> None:
         """Report what has changed."""
-        if not self._clients and not self._status:
+        if self._held or not (self._clients or self._status):
             return
         clients, status = self._clients, self._status
         self._clients, self._status = {}, {}
@@ -75,6 +77,7 @@ class EdgeHubTwin:
             if isinstance(result, CloudError):  # later, unless something newer is known by then
                 self._clients = clients | self._clients
                 self._status = status | self._status
+                self._held = True
             elif isinstance(result, TwinError):
                 self._log.debug("%s cannot report: %s", self.client_id, result.message)
 
@@ -84,6 +87,7 @@ class EdgeHubTwin:
         if _NOT_IN_A_NAME.isdisjoint(client_id):
             changes = self._clients.setdefault(client_id, {})
             changes.pop(status, None)
+            self._held = False
             changes[status] = self._now()
 
     def _got(self, state: TwinState | CloudError) -> None:
@@ -109,6 +113,7 @@ class EdgeHubTwin:
             "lastDesiredVersion": self._seen,
             "lastDesiredStatus": {"code": code, "description": description},
         }
+        self._held = False
         self.tick()
 
 

@@ -204,6 +204,8 @@ class Link:
         if self._state in _NO_CONNECTION:
             return one.patience.refused, Failure.UNREACHABLE
         wait = self.latency if self._state is LinkState.SLOW else 0.0
+        if wait > one.patience.silent:
+            return one.patience.silent, Failure.TIMED_OUT
         if one.who is not None and self._is_unauthorized(one.who):
             return wait, Failure.UNAUTHORIZED
         if self._state is LinkState.THROTTLED and not one.patience.throttles:
