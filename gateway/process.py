@@ -32,6 +32,8 @@ from gateway.hub.edge import EdgeHub
 from gateway.hub.edgehub_twin import MODULE_ID, EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
 from gateway.hub.gatekeeper import Gatekeeper
+from gateway.hub.metered import MeteredCloud
+from gateway.hub.metrics import Meter
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
@@ -61,6 +63,7 @@ class EdgeProcess:
     server: Server
     edge: EdgeHub
     connectivity: Connectivity
+    meter: Meter
     forwarder: Forwarder
     gatekeeper: Gatekeeper
     port: int
@@ -92,8 +95,11 @@ class EdgeProcess:
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
+        self.meter = Meter(around.clock.running, now)
+        self._exit.callback(around.events.subscribe(self.meter.see))
         self._start_connectivity()
-        self.edge = EdgeHub(around.upstream, around.clock, around.settings, log)
+        self._cloud = MeteredCloud(around.upstream, self.meter)
+        self.edge = EdgeHub(self._cloud, around.clock, around.settings, log, meter=self.meter)
         around.upstream.attach(self.edge)
         self._exit.callback(around.upstream.attach, None)
         self._start_forwarder(Forwarder(
@@ -104,6 +110,7 @@ class EdgeProcess:
             edge_device_id=around.edge_device_id,
             now=now,
             log=log,
+            meter=self.meter,
         ))  # fmt: skip
         self._start_gatekeeper(rules)
         self.connectivity.observe(self._online)
@@ -111,7 +118,7 @@ class EdgeProcess:
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
             sessions=sessions,
-            intake=Intake(store, self.forwarder.targets, self.forwarder.stored, now, log),
+            intake=Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored),
             edge=self.edge,
             ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick, self.connectivity.tick),
             report=Report(log, around.events, now),
@@ -127,12 +134,22 @@ class EdgeProcess:
         hub = f"{around.edge_device_id}/{MODULE_ID}"
 
         def probe() -> None:
-            around.upstream.report(hub, {}, lambda _: None)
+            self._cloud.report(hub, {}, lambda _: None)
 
         frequency = around.settings.connectivity_check_frequency
         self.connectivity = Connectivity(probe, frequency, around.clock.running, around.log)
-        around.upstream.link.watch(self.connectivity.told)
+        around.upstream.link.watch(self.connectivity.told, self.meter.discarded)
         self._exit.callback(around.upstream.link.watch, None)
+
+    def count_up(self) -> None:
+        """Have the meter know what others have counted for it."""
+        hub, connectivity = f"{self._around.edge_device_id}/{MODULE_ID}", self.connectivity
+        known = self.meter.counters["offline_count"][hub,]
+        if connectivity.offline_count > known:
+            self.meter.count("offline_count", hub, by=connectivity.offline_count - known)
+        durations, connectivity.offline_durations = connectivity.offline_durations, []
+        for seconds in durations:
+            self.meter.observe("offline_duration_seconds", seconds, hub)
 
     def _online(self) -> None:
         self.edge.online()
@@ -144,7 +161,7 @@ class EdgeProcess:
         self.forwarder = forwarder
         self._exit.callback(forwarder.settle)
         now, log = around.clock.now, around.log
-        twin = EdgeHubTwin(around.upstream, around.edge_device_id, forwarder.configure, now, log)
+        twin = EdgeHubTwin(self._cloud, around.edge_device_id, forwarder.configure, now, log)
         self.edge.route_through(forwarder, twin)
         twin.read()
         forwarder.start()

@@ -19,6 +19,7 @@ from gateway.config import Settings
 from gateway.hub.clients import Client, Clients, Sent
 from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.delivery import desired_topic, twin_response_topic
+from gateway.hub.metrics import EDGE_HUB, Meter
 from gateway.hub.subscriptions import Feature
 from gateway.hub.twin import (
     SERVER_ERROR,
@@ -48,7 +49,10 @@ class _Stored:
 class TwinManager:
     """Answers twin requests and passes desired changes on."""
 
-    def __init__(self, cloud: Cloud, clients: Clients, clock: Clock, settings: Settings, log: logging.Logger) -> None:
+    def __init__(
+        self, cloud: Cloud, clients: Clients, clock: Clock, settings: Settings, log: logging.Logger, *, meter: Meter
+    ) -> None:
+        self._meter = meter
         self._cloud = cloud
         self._clients = clients
         self._clock = clock
@@ -62,7 +66,14 @@ class TwinManager:
 
     def get(self, client: Client, request_id: str) -> None:
         """Answer a twin GET."""
-        self._cloud.get_twin(client.id, lambda state: self._got(client, request_id, state))
+        since = self._meter.now()
+        self._meter.count("gettwin", EDGE_HUB, client.id)
+
+        def got(state: TwinState | CloudError) -> None:
+            self._got(client, request_id, state)
+            self._meter.observe("gettwin_duration_seconds", self._meter.now() - since, EDGE_HUB, client.id)
+
+        self._cloud.get_twin(client.id, got)
 
     def _got(self, client: Client, request_id: str, state: TwinState | CloudError) -> None:
         if isinstance(state, TwinState):
@@ -77,6 +88,8 @@ class TwinManager:
 
     def report(self, client: Client, request_id: str, body: bytes) -> None:
         """Take a change of reported properties."""
+        since = self._meter.now()
+        self._meter.count("reported_properties", EDGE_HUB, client.id)
         try:
             patch = read_patch(body, strict=self._settings.strict)
             validate_reported(patch)
@@ -88,6 +101,8 @@ class TwinManager:
                 self.tick()
         except TwinError as wrong:
             self._refuse(client, request_id, wrong)
+        took = self._meter.now() - since
+        self._meter.observe("reported_properties_update_duration_seconds", took, EDGE_HUB, client.id)
 
     def _store(self, client_id: str, patch: dict[str, Any], size: int) -> None:
         """Keep a change until it goes up; raises TwinError."""

@@ -93,6 +93,7 @@ class Link:
         self._track = track_device_state
         self._state = LinkState.UP
         self._told: Callable[[bool], None] = _nobody
+        self._discarded: Callable[[Sequence[Message]], None] | None = None
         self._under_way: list[_UnderWay] = []
 
     @property
@@ -109,9 +110,15 @@ class Link:
         """Whether IoT Hub has a connection for this device or module, and sends something over it."""
         return self.reachable and self._state is not LinkState.QUOTA and not self._is_unauthorized(client_id)
 
-    def watch(self, told: Callable[[bool], None] | None) -> None:
-        """Tell `told` after each operation whether IoT Hub was reached; None ends that, and what is under way."""
+    def watch(
+        self, told: Callable[[bool], None] | None, discarded: Callable[[Sequence[Message]], None] | None = None
+    ) -> None:
+        """Tell `told` after each operation whether IoT Hub was reached; None ends that, and what is under way.
+
+        `discarded` hears of messages that IoT Hub will never take, before they are told as delivered.
+        """
         self._told = told or _nobody
+        self._discarded = discarded
         if told is None:
             self._under_way.clear()
 
@@ -240,7 +247,11 @@ class Link:
                 self._log.warning("Non retryable exception occurred while sending message for client %s.", name)
             else:
                 self._log.warning("Could not get an active Iot Hub connection for client %s", name)
-        return () if self._track else bad
+        if not self._track:
+            return bad
+        if bad and self._discarded is not None:
+            self._discarded(bad)
+        return ()
 
 
 _SILENCES = frozenset({Failure.UNREACHABLE, Failure.TIMED_OUT})

@@ -373,6 +373,7 @@ async def test_desired_change_in_an_outage_that_was_noticed_comes_afterwards(hub
     """As one difference, when Edge Hub knows that the cloud is back."""
     leaf, upstream = await device(hub, RESPONSES, DESIRED, keep_alive=0), hub.gateway.upstream
     await twin(leaf)
+    await passing(hub, 1)  # twins are read again once in two minutes
     upstream.link.switch("refused", noticed=True)
     upstream.twins.update_desired("press", {"speed": 1})
     upstream.twins.update_desired("press", {"speed": 2})
