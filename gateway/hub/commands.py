@@ -46,7 +46,7 @@ class CommandReceiver:
                 return
 
     def tick(self, now: float) -> None:
-        """Let time take effect, on the monotonic clock: ask for what has come without being told."""
+        """Let time take effect: ask for what has come without being told."""
         if now >= self._next:
             self._next = now + RECEIVE_PERIOD
             for client in self._clients:

@@ -167,7 +167,7 @@ class EdgeHub:
         self._twins.tick()
         self._methods.tick()
         self._inputs.tick()
-        self._commands.tick(self._clock.monotonic())
+        self._commands.tick(self._clock.running())
         if self._twin is not None:
             self._twin.tick()
         if self._forwarder is not None:

@@ -177,7 +177,8 @@ class Meter:
         operation = "SendMessageAsync" if len(batch) == 1 else "SendMessageBatchAsync"
         for name in dict.fromkeys(map(sender_of, failed)) if to == UPSTREAM else ():
             self.count("operation_retry", name, operation)
-        self._discarded.clear()
+        if self._discarded:
+            self._discarded.difference_update(message[0] for message in batch)
 
     def discarded(self, messages: Iterable[Message]) -> None:
         """The cloud will never take these, which are told as delivered next."""

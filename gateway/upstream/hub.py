@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -18,13 +18,17 @@ from gateway.clock import Clock
 from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
 from gateway.hub.cloud import CloudError, Failure, TwinState
 from gateway.hub.cloud import Command as ReceivedCommand
+from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origins
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
+from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.link import Link, LinkState, Patience
+from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
@@ -47,14 +51,22 @@ class Downlink(Protocol):
 
 
 class IotHub:
-    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
+    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
-    `link` is the line to the gateway, with everything that can be wrong with it. `patience` is how long the gateway
-    waits for an answer that does not come (CloudOperationTimeoutSecs).
+    `link` is the line to the gateway, with everything that can be wrong with it; `notify` names the sources of messages
+    that IoT Hub makes itself. `patience` is how long the gateway waits for an answer that does not come
+    (CloudOperationTimeoutSecs).
     """
 
     def __init__(
-        self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link, *, patience: float = 20.0
+        self,
+        registry: Callable[[], Registry],
+        inbox: Inbox,
+        clock: Clock,
+        link: Link,
+        notify: Collection[str] = (TWIN_CHANGES,),
+        *,
+        patience: float = 20.0,
     ) -> None:
         self._registry = registry
         self.link = link
@@ -66,10 +78,20 @@ class IotHub:
         self._fetching: set[str] = set()
         self.identities = Identities(registry, clock.now, link, self._patience)
         self.inbox = inbox
+        inbox.origins_of = self._origins_of
+        self.feed = Feed(inbox)
         self.twins = Twins(clock.now)
         self.commands = CommandQueues(clock)
         self.twins.subscribe(self._desired_changed)
         self.commands.subscribe(self._command_available)
+        self.notifications = Notifications(
+            lambda source, message: inbox.receive([message], _not_again, source),
+            self.twins,
+            hub_name=lambda: self.registry.hub_hostname.partition(".")[0],
+            now=clock.now,
+            wanted=notify,
+        )
+        self.twins.watch(self.notifications.twin_changed)
         self._downlink: Downlink | None = None
 
     @property
@@ -89,6 +111,10 @@ class IotHub:
     def online(self, reachable: bool) -> None:
         if reachable is not self.link.reachable:
             self.link.switch(LinkState.UP if reachable else LinkState.REFUSED, noticed=True)
+
+    def _origins_of(self, clients: Iterable[Client]) -> Origins:
+        get = self.registry.get
+        return {client: device for client in clients if (device := get(*client)) is not None}
 
     def attach(self, downlink: Downlink | None) -> None:
         """Connect an Edge Hub, or take it away (None)."""
@@ -230,6 +256,10 @@ class IotHub:
     def _command_available(self, device_id: str) -> None:
         if self._downlink is not None and self.link.admits(device_id):
             self._downlink.command_available(device_id)
+
+
+def _not_again(lost: Sequence[Message]) -> None:
+    """IoT Hub's own messages are not sent again; that they are lost was logged."""
 
 
 def settle(future: asyncio.Future[T]) -> Callable[[T], None]:

@@ -93,7 +93,7 @@ class Link:
         self._track = track_device_state
         self._state = LinkState.UP
         self._told: Callable[[bool], None] = _nobody
-        self._discarded: Callable[[Sequence[Message]], None] | None = None
+        self._discarded: Callable[[Sequence[Message]], None] = _nobody
         self._under_way: list[_UnderWay] = []
 
     @property
@@ -118,7 +118,7 @@ class Link:
         `discarded` hears of messages that IoT Hub will never take, before they are told as delivered.
         """
         self._told = told or _nobody
-        self._discarded = discarded
+        self._discarded = discarded or _nobody
         if told is None:
             self._under_way.clear()
 
@@ -168,13 +168,13 @@ class Link:
         """Carry a batch; `done` gets those that have to be sent again."""
         if self._state is LinkState.UP:
             self._told(True)
-            done(self._deliver(messages))
+            self._deliver(messages, done)
             return
         one = _UnderWay(
             self._now(),
             None,
             SEND,
-            lambda: done(self._deliver(messages)),
+            lambda: self._deliver(messages, done),
             lambda failure: self._give_back(messages, done, failure),
             once=True,
             lost=self._state is LinkState.BLACK_HOLE,
@@ -234,24 +234,21 @@ class Link:
                 self._log.debug(text, name, failure)
         done(messages)
 
-    def _deliver(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _deliver(self, messages: Sequence[Message], done: Done) -> None:
         if not self.unauthorized:
-            self._inbox.deliver(messages)
-            return ()
+            self._inbox.receive(messages, done)
+            return
         good = [one for one in messages if one.device_id not in self.unauthorized]
         bad = [one for one in messages if one.device_id in self.unauthorized]
-        if good:
-            self._inbox.deliver(good)
         for name in _senders(bad):
             if self._track:
                 self._log.warning("Non retryable exception occurred while sending message for client %s.", name)
             else:
                 self._log.warning("Could not get an active Iot Hub connection for client %s", name)
-        if not self._track:
-            return bad
-        if bad and self._discarded is not None:
+        if bad and self._track:
             self._discarded(bad)
-        return ()
+            bad = []
+        self._inbox.receive(good, lambda failed: done(sorted([*failed, *bad]) if bad else failed))
 
 
 _SILENCES = frozenset({Failure.UNREACHABLE, Failure.TIMED_OUT})
@@ -266,5 +263,5 @@ def _name(message: Message) -> str:
     return message.device_id if message.module_id is None else f"{message.device_id}/{message.module_id}"
 
 
-def _nobody(_: bool) -> None:
+def _nobody(_: object) -> None:
     """Nobody watches."""
