@@ -13,7 +13,7 @@ from scenarios.setting import Play
 if TYPE_CHECKING:
     from scenarios.stage import Stage
 
-State = Literal["up", "refused", "black-hole", "dns-gone", "throttled", "quota-exceeded", "slow"]
+State = Literal["up", "refused", "black-hole", "dns-gone", "throttled", "quota-exceeded"]
 
 
 class Slow(Strict):
@@ -53,8 +53,8 @@ class Line(Strict):
 class Upstream(Play):
     """The line to IoT Hub changes."""
 
-    upstream: Annotated[Line, shorthand(lambda word: {"state": word}, str | Line)] = Field(
-        description="the line's state: up, refused, black-hole, dns-gone, throttled, quota-exceeded or slow"
+    upstream: Annotated[Line, shorthand(lambda word: {word: {}} if word == "slow" else {"state": word}, str | Line)] = (
+        Field(description="the line's state: up, refused, black-hole, dns-gone, throttled, quota-exceeded or slow")
     )
 
     @property
