@@ -104,7 +104,7 @@ class Stage:
         )
         gateway.events.subscribe(self.record.see)
         if setting.time_to_live is not None:
-            gateway.upstream.twins.update_desired(f"{gateway.edge_device_id}/$edgeHub", keeping(setting.time_to_live))
+            keep(gateway, setting.time_to_live)
         async with AsyncExitStack() as until_ready:
             self.gateway = await until_ready.enter_async_context(gateway)
             self._arrivals = Arrivals(gateway.upstream.inbox)
@@ -241,13 +241,14 @@ class Stage:
             raise NotAsExpected(expected.describe(), wrong)
 
 
-def keeping(time_to_live: float) -> dict[str, Any]:
-    """The desired properties of $edgeHub that send everything up and let it wait so many seconds."""
-    return {
+def keep(gateway: Gateway, time_to_live: float) -> None:
+    """Configure $edgeHub: everything goes up, and may wait so many seconds."""
+    desired = {
         "schemaVersion": "1.1",
         "routes": {"upstream": "FROM /* INTO $upstream"},
         "storeAndForwardConfiguration": {"timeToLiveSecs": int(time_to_live)},
     }
+    gateway.upstream.twins.update_desired(f"{gateway.edge_device_id}/$edgeHub", desired)
 
 
 def served(chain: Chain) -> str:

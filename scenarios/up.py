@@ -32,6 +32,7 @@ from scenarios.fields import seconds, suggestion
 from scenarios.model import Loaded
 from scenarios.refusals import Refusals, show_log
 from scenarios.settings import parse_settings
+from scenarios.stage import keep
 from scenarios.upoptions import Options
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
@@ -119,6 +120,8 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         )
         for fault in options.faults:
             gateway.faults.add(read(fault))
+        if loaded is not None and loaded.scenario.gateway.time_to_live is not None:
+            keep(gateway, loaded.scenario.gateway.time_to_live)
         if options.upstream is not None:
             state, latency = _line(options.upstream)
             gateway.upstream.link.switch(state, latency=latency)
