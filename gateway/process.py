@@ -120,7 +120,13 @@ class EdgeProcess:
             sessions=sessions,
             intake=Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored),
             edge=self.edge,
-            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick, self.connectivity.tick),
+            ticks=(
+                self.gatekeeper.tick,
+                self.edge.tick,
+                around.upstream.tick,
+                self.connectivity.tick,
+                self.meter.catch_up,
+            ),
             report=Report(log, around.events, now),
             clock=around.clock,
             settings=around.settings,
@@ -142,7 +148,8 @@ class EdgeProcess:
         self._exit.callback(around.upstream.link.watch, None)
 
     def count_up(self) -> None:
-        """Have the meter know what others have counted for it."""
+        """Have the meter know all that has happened until now."""
+        self.meter.catch_up()
         hub, connectivity = f"{self._around.edge_device_id}/{MODULE_ID}", self.connectivity
         known = self.meter.counters["offline_count"][hub,]
         if connectivity.offline_count > known:
