@@ -56,6 +56,11 @@ class BackEnd:
         raise NotImplementedError
 
     @property
+    def process(self) -> EdgeProcess | None:
+        """Edge Hub as it runs; None while it is down. For the gateway's own use."""
+        return self._process
+
+    @property
     def connected_clients(self) -> int:
         """How many devices and modules are connected."""
         return 0 if self._process is None else len(self._process.edge.clients)

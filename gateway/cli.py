@@ -214,6 +214,73 @@ def _bag(given: list[str] | None, option: str) -> dict[str, str]:
     return bag
 
 
+class State(StrEnum):
+    """How the line to IoT Hub can be."""
+
+    UP = "up"
+    REFUSED = "refused"
+    BLACK_HOLE = "black-hole"
+    DNS = "dns-gone"
+    SLOW = "slow"
+    THROTTLED = "throttled"
+    QUOTA = "quota-exceeded"
+
+
+@upstream.command()
+def link(
+    state: Annotated[State | None, typer.Argument(help="How the line is from now on; without, it is shown.")] = None,
+    *,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            "--latency", envvar="LEAFGATE_UPSTREAM_LATENCY", min=0, metavar="S", help="Seconds that `slow` takes."
+        ),
+    ] = None,
+    unauthorized: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unauthorized",
+            envvar="LEAFGATE_UPSTREAM_UNAUTHORIZED",
+            metavar="ID",
+            help="A device that IoT Hub refuses; repeatable, '' for none.",
+        ),
+    ] = None,
+    noticed: Annotated[
+        bool,
+        typer.Option(
+            "--noticed", envvar="LEAFGATE_UPSTREAM_NOTICED", help="Let Edge Hub know at once, not by its next probe."
+        ),
+    ] = False,
+    as_json: Json = False,
+    ready: Ready = None,
+    url: Url = None,
+) -> None:
+    """Show or switch the gateway's line to IoT Hub; leaves stay connected.
+
+    \b
+    Examples:
+      leafgate upstream link black-hole
+      leafgate upstream link slow --latency 3
+      leafgate upstream link --unauthorized press-7
+      leafgate upstream link up --noticed
+    """
+    change: dict[str, Any] = {"state": state.value} if state else {}
+    change |= {"latency": latency} if latency is not None else {}
+    change |= {"unauthorized": [name for name in unauthorized if name]} if unauthorized else {}
+    if noticed and not change:
+        raise typer.BadParameter("it goes with a state", param_hint="--noticed")
+    with _remote(ready, url) as remote:
+        found = remote.put("/link", {**change, "noticed": noticed}) if change else remote.get("/link")
+    typer.echo(json.dumps(found) if as_json else _line(found))
+
+
+def _line(found: dict[str, Any]) -> str:
+    slow = f" ({found['latency']:g} s)" if found["state"] == "slow" else ""
+    refused = f", refuses {', '.join(found['unauthorized'])}" if found["unauthorized"] else ""
+    believes = f"; Edge Hub is {found['edge_hub']}" if found["edge_hub"] else "; Edge Hub is down"
+    return f"{found['state']}{slow}{refused}{believes}"
+
+
 @clock.callback()
 def now(context: typer.Context, *, as_json: Json = False, ready: Ready = None, url: Url = None) -> None:
     """What time it is for a running gateway, and letting it pass.

@@ -34,7 +34,12 @@ class Settings(BaseModel):
     scope_refresh_wait: float = Field(default=100, gt=0, description="how long a CONNECT waits for the device scope")
     reauthentication_period: float = Field(default=300, gt=0, description="between two judgements of who is connected")
     cloud_operation_timeout: float = Field(
-        default=20, gt=0, description="for IoT Hub's judgement of a token (CloudOperationTimeoutSecs)"
+        default=20, gt=0, description="for an answer of IoT Hub, telemetry apart (CloudOperationTimeoutSecs)"
+    )
+    connectivity_check_frequency: float = Field(
+        default=300,
+        gt=0,
+        description="of silence until Edge Hub probes whether IoT Hub is there (ConnectivityCheckFrequencySecs)",
     )
     max_connected_clients: int = Field(
         default=100, gt=0, description="clients that can be reached (MaxConnectedClients)"

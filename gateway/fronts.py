@@ -79,5 +79,16 @@ class Fronts:
         guarded = Guard(application(service), names=gateway.hub_names, any_host=not is_loopback(self._bind))
         return WebServer(guarded, certificate.context())
 
+    def _metrics(self, gateway: BackEnd) -> WebServer:
+        from gateway.metrics import application  # noqa: PLC0415
+        from gateway.web import Guard, WebServer  # noqa: PLC0415
 
-_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"hub": Fronts._hub, "admin": Fronts._admin}
+        names = {gateway.hostname, self._bind, "edgehub"}  # the name that other modules know it by
+        return WebServer(Guard(application(gateway), names=names, any_host=self.token is not None))
+
+
+_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {
+    "hub": Fronts._hub,
+    "metrics": Fronts._metrics,
+    "admin": Fronts._admin,
+}

@@ -111,6 +111,10 @@ class Remote:
         """Tell. Raises GatewayError."""
         return self._ask("POST", path, json=document)
 
+    def put(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a JSON document; see get."""
+        return self._ask("PUT", path, json=document)
+
     def _ask(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         with self._reaching():
             answer = self._client.request(method, path, **what)

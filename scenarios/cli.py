@@ -134,6 +134,12 @@ def up(
     fault_injection: Annotated[
         bool, _option("--fault-injection", "Obey the fault messages that device SDKs' own tests send.")
     ] = False,
+    upstream: Annotated[
+        str | None,
+        _option(
+            "--upstream", "State of the line to IoT Hub, as of `leafgate upstream link`.", metavar="STATE[:LATENCY]"
+        ),
+    ] = None,
     allow_cn_loop: Annotated[bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.")] = False,
     connect_name: Annotated[
         list[str] | None,
@@ -193,6 +199,7 @@ def up(
       leafgate up --iotedge-config config.toml --config-root disk-of-the-gateway/
       leafgate up --imitate failure.zip
       leafgate up --scenario tls/missing-intermediate
+      leafgate up --upstream slow:2s
       leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
     """
@@ -220,6 +227,7 @@ def up(
         defects=tuple(defect or ()),
         faults=tuple(fault or ()),
         fault_injection=fault_injection,
+        upstream=upstream,
         allow_cn_loop=allow_cn_loop,
         connect_names=tuple(connect_name or ()),
         tls=tuple(tls or ()),

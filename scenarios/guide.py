@@ -44,7 +44,9 @@ def _lines(
         yield f"  https   {gateway.bind}:{gateway.https_port}  (MQTT over WebSocket, direct method calls)"
     yield from _hub(gateway)
     if gateway.admin_url is not None:
-        yield f"  admin   {gateway.admin_url}/api/v1  (/feed what arrived, /c2d, /clock, /state, /openapi.json)"
+        yield f"  admin   {gateway.admin_url}/api/v1  (/feed what arrived, /c2d, /clock, /link, /state, /openapi.json)"
+    if gateway.metrics_port is not None:
+        yield f"  metrics http://{gateway.bind}:{gateway.metrics_port}/metrics  (Prometheus)"
     if gateway.admin_token is not None:
         yield f"  token   {gateway.admin_token}  (Authorization: Bearer TOKEN)"
     yield f"  root    {gateway.root_ca}"

@@ -19,6 +19,7 @@ from gateway import Clock, Delivered, Gateway, GatewayError, ManualClock, Method
 from gateway.config import TlsVersion
 from gateway.events import Event
 from gateway.faults import Switched
+from gateway.upstream.link import LinkState
 from gateway.upstream.sinks import Sink
 from leafsim import Device
 from scenarios import ready
@@ -122,9 +123,10 @@ class LeafHandle:
 
 
 class UpstreamHandle:
-    """What arrived upstream, for a thread to wait for. A message is handed out once."""
+    """What arrived upstream, for a thread to wait for, and the `link` to there. A message is handed out once."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: GatewayHandle) -> None:
+        self.link = LinkHandle(gateway)
         self._changed = threading.Condition()
         self._messages: list[Delivered] = []
         self._waiting: list[Delivered] = []
@@ -168,6 +170,27 @@ class UpstreamHandle:
 
 def _identity(leaf: LeafHandle | str) -> tuple[str, str | None]:
     return (leaf, None) if isinstance(leaf, str) else (leaf.device_id, leaf.module_id)
+
+
+class LinkHandle:
+    """The line from a running gateway to IoT Hub, switched from another thread."""
+
+    def __init__(self, gateway: GatewayHandle) -> None:
+        self._gateway = gateway
+
+    @property
+    def state(self) -> LinkState:
+        """How the line is."""
+        return self._gateway.call(lambda inner: inner.upstream.link.state)
+
+    def switch(self, state: LinkState | str, *, latency: float | None = None, noticed: bool = False) -> None:
+        """Change it, as gateway.upstream.link.Link.switch does; ValueError for a state that does not exist."""
+        self._gateway.call(lambda inner: inner.upstream.link.switch(state, latency=latency, noticed=noticed))
+
+    def refuse(self, *leaves: LeafHandle | str) -> None:
+        """Let IoT Hub accept these devices no more, and all others again."""
+        names = {_identity(leaf)[0] for leaf in leaves}
+        self._gateway.call(lambda inner: setattr(inner.upstream.link, "unauthorized", names))
 
 
 class FaultsHandle:
@@ -214,7 +237,7 @@ class GatewayHandle:
         **plan: Any,
     ) -> None:
         self.events: list[Event] = []
-        self.upstream = UpstreamHandle()
+        self.upstream = UpstreamHandle(self)
         self.faults = FaultsHandle(self)
         self._thread = LoopThread()
         self._leaves: dict[str, str] = {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from certs import Chain
 from certs.names import common_name
 from certs.rekey import other_authority
-from gateway import Gateway, MovableClock, Settings
+from gateway import Gateway, MovableClock
 from gateway.events import ClientConnected, ClientDisconnected
 from scenarios.arrivals import Arrivals, difference
 from scenarios.cast import Actor, casting, write_trust
@@ -29,7 +29,7 @@ from scenarios.timeline import Timeline
 
 if TYPE_CHECKING:
     from scenarios.attempt import Attempt
-    from scenarios.expectations import Arrived, Verdict
+    from scenarios.expectations import Arrived, Got, Verdict
     from scenarios.model import Loaded, Scenario
 
 
@@ -99,10 +99,12 @@ class Stage:
             chain=chain,
             tls=setting.tls or None,
             clock=self.clock,
-            settings=Settings(renewal=setting.renewal),
+            settings=setting.hub_settings,
             log=self.record.logger,
         )
         gateway.events.subscribe(self.record.see)
+        if setting.time_to_live is not None:
+            keep(gateway, setting.time_to_live)
         async with AsyncExitStack() as until_ready:
             self.gateway = await until_ready.enter_async_context(gateway)
             self._arrivals = Arrivals(gateway.upstream.inbox)
@@ -176,6 +178,20 @@ class Stage:
         self.timeline.add(leaf, f"published {len(bodies)}, {count} acknowledged", trouble)
         return Acknowledged(count, trouble)
 
+    async def listen(self, leaf: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
+        """Let the leaf subscribe to everything there is for it; returns its twin."""
+        twin = await asyncio.to_thread(self._cast[leaf].listen, timeout)
+        if twin is None:
+            raise NotAsExpected(f"{leaf} to have its twin", f"it was not answered within {timeout:g} s")
+        return twin
+
+    async def expect_got(self, leaf: str, expected: Got, timeout: float) -> None:  # noqa: ASYNC109
+        """The leaf has got what is expected, or soon gets it."""
+        found = await asyncio.to_thread(self._cast[leaf].mailbox.wait, expected.fits, expected.count, timeout)
+        self.timeline.add(leaf, f"got {found}" if found else "got nothing of it")
+        if len(found) != expected.count:
+            raise NotAsExpected(expected.describe(), f"{len(found)} of them")
+
     async def judge_stack(self, leaf: str, stack: str, verdict: Verdict, timeout: float) -> None:  # noqa: ASYNC109
         """Play the attempt with another TLS stack when it is at hand, else say what was measured."""
         since = len(self.record.events)
@@ -223,6 +239,16 @@ class Stage:
         wrong = difference(expected, found, list(self._sent.values()))
         if wrong:
             raise NotAsExpected(expected.describe(), wrong)
+
+
+def keep(gateway: Gateway, time_to_live: float) -> None:
+    """Configure $edgeHub: everything goes up, and may wait so many seconds."""
+    desired = {
+        "schemaVersion": "1.1",
+        "routes": {"upstream": "FROM /* INTO $upstream"},
+        "storeAndForwardConfiguration": {"timeToLiveSecs": int(time_to_live)},
+    }
+    gateway.upstream.twins.update_desired(f"{gateway.edge_device_id}/$edgeHub", desired)
 
 
 def served(chain: Chain) -> str:

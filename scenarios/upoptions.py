@@ -32,6 +32,7 @@ class Options:
     defects: Sequence[str] = ()
     faults: Sequence[str] = ()
     fault_injection: bool = False
+    upstream: str | None = None
     allow_cn_loop: bool = False
     connect_names: Sequence[str] = ()
     tls: Sequence[str] = ()

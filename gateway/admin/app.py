@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gateway.admin import c2d, clock, feed, health, state
+from gateway.admin import c2d, clock, feed, health, link, state
 from gateway.admin.problems import API, install
 from gateway.backend import BackEnd
 
-NOUNS = (health, state, feed, c2d, clock)
+NOUNS = (health, state, link, feed, c2d, clock)
 
 
 def application(gateway: BackEnd) -> FastAPI:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gateway.errors import StoreError
 from gateway.hub.messages import InputMessage, Message
+from gateway.hub.metrics import UPSTREAM, Meter
 from gateway.hub.outbox import Outbox, Send, Stored
 from gateway.hub.routing import Input, Sink, Upstream
 from gateway.hub.routing.config import EdgeHubConfig
@@ -29,6 +30,9 @@ class QueueStore(Stored, Protocol):
     """The part of a store that forwarding needs."""
 
     def queues(self) -> Mapping[str, int]:
+        """See gateway.store.Store."""
+
+    def count(self, queue: str) -> int:
         """See gateway.store.Store."""
 
 
@@ -49,7 +53,9 @@ class Forwarder:
         edge_device_id: str,
         now: Callable[[], float],
         log: logging.Logger,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self.dropped: Counter[str] = Counter()
         self._store = store
         self._to_cloud = to_cloud
@@ -80,12 +86,34 @@ class Forwarder:
     def targets(self, telemetry: Telemetry, body: bytes) -> tuple[Target, ...]:
         """Return the queues to store a message in; none means that no route takes it."""
         targets = self._router.targets(telemetry, body)
-        if not targets:
-            self.dropped["no_route"] += 1
+        if len(targets) != 1:
+            self._count(telemetry, body, len(targets))
         return targets
+
+    def _count(self, telemetry: Telemetry, body: bytes, copies: int) -> None:
+        """A message that no route takes, or several do: the meter counts what is stored."""
+        if not copies:
+            self.dropped["no_route"] += 1
+        if self._meter is not None:
+            device_id, module_id, properties, system = telemetry
+            message = Message(0, device_id, module_id, 0, properties, system, body)
+            if copies:
+                self._meter.stored_often(message, copies)
+            else:
+                self._meter.received([message])
+                self._meter.dropped("no_route", [message])
+
+    def queue_lengths(self) -> dict[tuple[str, int], int]:
+        """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
+        self.settle()
+        return {
+            (name.partition(" ")[2], priority): self._store.count(name) for name, (_, priority) in self._queues.items()
+        }
 
     def stored(self, target: Target, messages: Sequence[Message]) -> None:
         """Messages are in the store: send them when it is their turn."""
+        if self._meter is not None:
+            self._meter.received(messages)
         found = self._queues.get(target.queue)
         if found is None:
             found = self._open(target.queue, target.sink, target.priority, messages[0].sequence - 1)
@@ -124,10 +152,36 @@ class Forwarder:
         outbox = self._outboxes.get(sink)
         if outbox is None:
             send = self._to_cloud if isinstance(sink, Upstream) else self._sender(sink)
-            outbox = self._outboxes[sink] = Outbox(self._store, send, self._now, self._log)
+            outbox = self._outboxes[sink] = Outbox(
+                self._store, self._timed(sink, send), self._now, self._log, expired=self._expired
+            )
         outbox.open(priority, queue, delivered)
         self._queues[queue] = (outbox, priority)
         return self._queues[queue]
+
+    def _expired(self, messages: Sequence[Message]) -> None:
+        if self._meter is not None:
+            self._meter.dropped("ttl_expiry", messages)
+
+    def _timed(self, sink: Sink, send: Send) -> Send:
+        """Let the meter know what comes of each batch."""
+        meter = self._meter
+        if meter is None:
+            return send
+        to, name = UPSTREAM, ""
+        if isinstance(sink, Input):
+            to, name = f"{self._edge_device_id}/{sink.module_id}", sink.name
+
+        def timed(messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
+            since, way = meter.now(), (to, name, self._outboxes[sink].priority)
+
+            def told(failed: Sequence[Message]) -> None:
+                meter.sent(way, messages, failed, meter.now() - since)
+                done(failed)
+
+            send(messages, told)
+
+        return timed
 
     def _sender(self, sink: Input) -> Send:
         """Send to a module one message after the other; from the first it does not take on, all have failed."""

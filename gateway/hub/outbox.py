@@ -49,9 +49,19 @@ class _Queue:
 
 
 class Outbox:
-    """The queues of one endpoint by priority."""
+    """The queues of one endpoint by priority; `expired` is told which messages have outlived their time."""
 
-    def __init__(self, store: Stored, send: Send, now: Callable[[], float], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        store: Stored,
+        send: Send,
+        now: Callable[[], float],
+        log: logging.Logger,
+        *,
+        expired: Callable[[Sequence[Message]], None] = lambda messages: None,
+    ) -> None:
+        self.priority = 0  # of what is under way
+        self._expired = expired
         self._store = store
         self._send = send
         self._now = now
@@ -129,6 +139,7 @@ class Outbox:
 
     def _dispatch(self, queue: _Queue, batch: Sequence[Message]) -> None:
         at_once = True
+        self.priority = int(queue.name.partition(" ")[0])
 
         def done(failed: Sequence[Message]) -> None:
             self._sent(queue, failed)
@@ -156,6 +167,7 @@ class Outbox:
             if dead:
                 queue.taken = batch[dead - 1].sequence
                 dropped += dead
+                self._expired(batch[:dead])
             if dead < BATCH:
                 queue.stored = dead < len(batch)
                 break

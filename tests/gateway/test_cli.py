@@ -246,3 +246,17 @@ def test_gateway_that_is_not_there_is_exit_code_3(alone, words, code, message):
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "hint: " in done.stderr
+
+
+def test_link_is_shown_and_switched(leafgate, gateway):
+    """One line: the state, whom IoT Hub refuses, what Edge Hub believes; 2 for a state that there is not."""
+    assert leafgate("upstream", "link").stdout == "up; Edge Hub is connected\n"
+    done = leafgate("upstream", "link", "slow", "--latency", "2", "--unauthorized", "b", "--unauthorized", "a")
+    assert (done.returncode, done.stdout) == (0, "slow (2 s), refuses a, b; Edge Hub is connected\n")
+    assert gateway.upstream.link.state == "slow"
+    assert leafgate("upstream", "link", "--unauthorized", "").stdout == "slow (2 s); Edge Hub is connected\n"
+    noticed = json.loads(leafgate("upstream", "link", "refused", "--noticed", "--json").stdout)
+    assert (noticed["state"], noticed["edge_hub"]) == ("refused", "disconnected")
+    assert leafgate("upstream", "link", "sideways").returncode == 2
+    assert leafgate("upstream", "link", "--noticed").returncode == 2
+    assert gateway.upstream.link.state == "refused"
