@@ -24,8 +24,8 @@ class BackEnd:
 
     hub_hostname: str
     edge_device_id: str
-    upstream: IotHub
     clock: Clock
+    upstream: IotHub
     faults: Faults
     _folder: StateFolder
     _registry: Registry | None
@@ -59,10 +59,20 @@ class BackEnd:
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
-            where = self._folder.registry
-            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry = Registry(
+                self.upstream.keeper,
+                edge_device_id=self.edge_device_id,
+                hub_hostname=self.hub_hostname,
+                now=self.clock.now,
+            )
             self._registry.subscribe(self.upstream.notifications.registry_changed)
         return self._registry
+
+    def _open_cloud(self) -> None:
+        """Use what the cloud has kept, alone from now on. Raises StoreError or RegistryError."""
+        if self.upstream.open() and self._registry is not None:
+            self._registry.load()
+        assert self.registry is not None
 
     def add_device(
         self,

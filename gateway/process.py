@@ -96,7 +96,7 @@ class EdgeProcess:
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.link.send,
+            to_cloud=around.upstream.send,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             now=now,

@@ -28,6 +28,7 @@ from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
 from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
+from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.sinks import Sink
@@ -89,11 +90,14 @@ class Gateway(BackEnd):
         inbox = Inbox(*limits, now=self.clock.now, log=self.log)
         self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, _notified(self.settings))
-        self.events.subscribe(self._connections_changed)
+        self._folder = StateFolder(state, store, self.settings, self.log)
+        keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
+        self.events.subscribe(self._connection_changed)
+        self.upstream = IotHub(
+            lambda: self.registry, inbox, self.clock, link, _notified(self.settings), keeper=keeper, log=self.log
+        )
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
-        self._folder = StateFolder(state, store, self.settings, self.log)
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
         self._serving = Serving(self._tls, self.clock, self.log)
         self._registry: Registry | None = None
@@ -167,6 +171,7 @@ class Gateway(BackEnd):
         tls = self._serving.load(self.chain)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._folder.prepare(self.served.trust_pem)
+        self._open_cloud()
         process = EdgeProcess(self._surroundings)
         mqtt, https = self._started_ports or (0, None)
         await process.start(tls, self._rules(), mqtt or self._wanted_ports[0], https or self._wanted_ports[1])
@@ -195,6 +200,7 @@ class Gateway(BackEnd):
         await self._fronts.stop()
         await self._end_process()
         self.upstream.inbox.close()
+        self.upstream.close()
         self._folder.close()
 
     async def __aenter__(self) -> Self:
@@ -286,9 +292,11 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
-    def _connections_changed(self, event: Event) -> None:
+    def _connection_changed(self, event: Event) -> None:
         if isinstance(event, ClientConnected | ClientDisconnected):
-            self.upstream.notifications.connection_changed(event.client_id, isinstance(event, ClientConnected))
+            connected = isinstance(event, ClientConnected)
+            self.upstream.activity.connection_changed(event.client_id, connected)
+            self.upstream.notifications.connection_changed(event.client_id, connected)
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""

@@ -45,8 +45,13 @@ class StateFolder:
         return self.path / "root.pem"
 
     @property
+    def hub(self) -> Path | None:
+        """Where the stand-in for IoT Hub keeps what it knows; None when it is not kept."""
+        return None if self._given is None else self._given / "hub.db"
+
+    @property
     def registry(self) -> Path | None:
-        """Where registrations are kept; None when they are not."""
+        """Where registrations were kept before that."""
         return None if self._given is None else self._given / "registry.jsonl"
 
     @property

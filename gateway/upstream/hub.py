@@ -1,32 +1,35 @@
 """The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
 
 Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
-`Downlink`. Nothing crosses while the link is cut.
+`Downlink`. Nothing crosses while the link is cut. What cannot be stored does not happen, and to the Edge Hub the cloud
+has then not answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
+from gateway.errors import CommandRefusedError, GatewayError, StoreError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.activity import Activity
 from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origins
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
-from gateway.upstream.link import Link, LinkState
+from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
+from gateway.upstream.link import Done, Link, LinkState
 from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
@@ -56,7 +59,7 @@ class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
     `link` is the line to the gateway, with everything that can be wrong with it; `notify` names the sources of messages
-    that IoT Hub makes itself.
+    that IoT Hub makes itself; `keeper` has what outlives the hub.
     """
 
     def __init__(
@@ -66,18 +69,26 @@ class IotHub:
         clock: Clock,
         link: Link,
         notify: Collection[str] = (TWIN_CHANGES,),
+        *,
+        keeper: Keeper | None = None,
+        log: logging.Logger | None = None,
     ) -> None:
         self._registry = registry
+        self.keeper = keeper or ForgetfulKeeper()
+        self._log = log or logging.getLogger(__name__)
+        self._failure = ""
         self.link = link
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
         inbox.origins_of = self._origins_of
         self.feed = Feed(inbox)
-        self.twins = Twins(clock.now)
-        self.commands = CommandQueues(clock)
+        self.twins = Twins(clock.now, self.keeper)
+        self.activity = Activity(clock.now, self.keeper)
+        self._commands = CommandQueues(clock, keeper=self.keeper)
+        self._commands_loaded = False
         self.twins.subscribe(self._desired_changed)
-        self.commands.subscribe(self._command_available)
+        self._commands.subscribe(self._command_available)
         self.notifications = Notifications(
             lambda source, message: inbox.receive([message], _not_again, source),
             self.twins,
@@ -92,6 +103,39 @@ class IotHub:
     def registry(self) -> Registry:
         """Devices and modules that IoT Hub knows."""
         return self._registry()
+
+    @property
+    def commands(self) -> CommandQueues:
+        """Cloud-to-device messages. Raises StoreError when those that are kept cannot be read."""
+        if not self._commands_loaded:
+            self._load_commands()
+        return self._commands
+
+    def _load_commands(self) -> None:
+        self._commands.load()
+        self._commands_loaded = True
+
+    def open(self) -> bool:
+        """Use what is kept, alone, until `close`; tells whether it may have been changed meanwhile. StoreError."""
+        changed = self.keeper.hold()
+        try:
+            if changed or not self._commands_loaded:
+                self._load_commands()
+        except StoreError:
+            self.close()
+            raise
+        if changed:
+            self.twins.reload()
+            self.activity.reload()
+        return changed
+
+    def close(self) -> None:
+        """Let others use what is kept."""
+        try:
+            self.activity.flush()
+        except StoreError as wrong:
+            self._tell(wrong)
+        self.keeper.release()
 
     @property
     def online(self) -> bool:
@@ -118,12 +162,25 @@ class IotHub:
 
     # -- what a back end does -----------------------------------------------------------------------------------------
 
-    def remove(self, device_id: str, module_id: str | None = None) -> None:
-        """Delete a device with its modules, or one module, and everything that is kept for it. Raises RegistryError."""
-        for client_id in self.registry.remove(device_id, module_id):
-            self.twins.remove(client_id)
+    def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> None:
+        """Delete a device with its modules, or one module, and everything that is kept for it.
+
+        Only if `etag` (as in If-Match) is still its own. Raises RegistryError; StoreError, then nothing has changed.
+        """
+        for client_id in self.registry.remove(device_id, module_id, etag=etag, along=self._all_of):
+            self.twins.forget(client_id)
+            self.activity.forget(client_id)
         if module_id is None:
-            self.commands.remove(device_id)
+            self.commands.forget(device_id)
+
+    def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
+        changes: list[Change] = []
+        for client_id in client_ids:
+            self.twins.get(client_id)  # whoever is told that the identity is gone is told its twin
+            changes += self.twins.removal(client_id) + self.activity.removal(client_id)
+            if "/" not in client_id:
+                changes += self.commands.removal(client_id)
+        return changes
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
@@ -135,19 +192,44 @@ class IotHub:
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
-        self.commands.tick()
+        try:
+            self.commands.tick()
+            self.activity.tick()
+            self._failure = ""
+        except StoreError as wrong:
+            self._tell(wrong)
         self.link.tick()
 
+    def _tell(self, wrong: StoreError) -> None:
+        """Log what could not be stored; not for each of a thousand messages."""
+        if wrong.message != self._failure:
+            self._failure = wrong.message
+            self._log.error("%s; %s", wrong.message, wrong.hint)
+
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], done: Done) -> None:
+        """Carry messages over the link; `done` gets those that have to be sent again."""
+
+        def told(again: Sequence[Message]) -> None:
+            if len(again) < len(messages):
+                senders = {(message.device_id, message.module_id) for message in messages}
+                self.activity.seen(device if module is None else f"{device}/{module}" for device, module in senders)
+            done(again)
+
+        self.link.send(messages, told)
 
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; see Cloud."""
         answer(self._state(client_id) if self.online else None)
 
-    def _state(self, client_id: str) -> TwinState:
-        twin = self.twins.get(client_id)
-        body = self.twins.wire(client_id)
-        return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+    def _state(self, client_id: str) -> TwinState | None:
+        try:
+            twin, body = self.twins.get(client_id), self.twins.wire(client_id)
+            return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
 
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
@@ -159,11 +241,17 @@ class IotHub:
                 result = self.twins.update_reported(client_id, patch)
             except TwinRefusedError as refused:  # the whole twin would become too large
                 result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+            except StoreError as wrong:
+                self._tell(wrong)
         answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""
-        return self.commands.receive(client_id) if self.online else None
+        try:
+            return self.commands.receive(client_id) if self.online else None
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
@@ -177,10 +265,13 @@ class IotHub:
         """Give back; see Cloud."""
         self._settle(self.commands.abandon, command)
 
-    @staticmethod
-    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
-        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+    def _settle(self, how: Callable[[str], None], command: ReceivedCommand) -> None:
+        try:
             how(command.lock_token)
+        except CommandRefusedError:
+            return  # its lock has run out: the message has gone back to the queue
+        except StoreError as wrong:  # it goes back to the queue when its lock has run out
+            self._tell(wrong)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
