@@ -42,7 +42,7 @@ class BackEnd:
         raise NotImplementedError
 
     async def settled(self) -> None:
-        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
+        """Wait until everything that is due by the clock, a restart say, has been done."""
         raise NotImplementedError
 
     @property

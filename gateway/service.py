@@ -144,9 +144,8 @@ class Gateway(BackEnd):
         await self.life.restart(change)
 
     async def settled(self) -> None:
-        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
+        """Wait until everything that is due by the clock, a restart say, has been done."""
         await self.life.settled()
-        self.upstream.inbox.settle()
 
     async def boot(self) -> None:
         """Start Edge Hub's process; for the gateway's own use."""
@@ -185,7 +184,7 @@ class Gateway(BackEnd):
         sinks = list(self._sinks)
         if path is not None and limits.feed_limit:
             kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
-            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability))
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability, log=self.log))
         self.upstream.inbox.open(sinks)
 
     async def stop(self) -> None:

@@ -278,6 +278,21 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
 
 
+async def test_message_that_the_log_does_not_have_stays_in_the_store(start, tmp_path):
+    """Its disk is full, so the gateway does not let go of what has arrived, and sends it again in its next life."""
+    hub = await start(state=tmp_path)
+    log = hub.gateway.upstream.inbox.history
+    pages = log._database.execute("PRAGMA page_count").fetchone()[0]
+    log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    client = await hub.join()
+    client.send(p.publish(body=bytes(200_000)))
+    await client.packet()
+    await hub.gateway.stop()
+    assert "the log of what arrived cannot be written: database or disk is full" in hub.log.getvalue()
+    again = await start(state=tmp_path)
+    assert [(one.gateway_sequence, len(one.body)) for one in again.gateway.upstream.inbox.messages] == [(1, 200_000)]
+
+
 async def test_log_of_what_arrived_is_left_out_on_request(start, tmp_path):
     """Then numbers begin anew with each start."""
     for _ in range(2):
@@ -464,14 +479,16 @@ def check_store(path, acknowledged):
 
 def check_arrived(feed, acknowledged):
     """Everything acknowledged can be read, from both lives, in order; what arrived twice is there twice."""
-    bodies, after = defaultdict(list), 0
+    bodies, after, numbers = defaultdict(list), 0, []
     while after < feed.latest:
         page = feed.read(after)
         assert page.missed == 0
         after = page.next
+        numbers += [one.sequence for one in page.events]
         for one in page.events:
             if one.source == "Telemetry":
                 bodies[one.device_id].append(int(one.body))
+    assert numbers == sorted(set(numbers))
     for number, last in acknowledged.items():
         first_time = list(dict.fromkeys(bodies[f"d{number}"]))
         assert first_time[: last + 1] == list(range(last + 1))
