@@ -8,14 +8,12 @@ has then not answered.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError, StoreError, TwinRefusedError
+from gateway.errors import CommandRefusedError, StoreError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
 from gateway.hub.messages import Message
@@ -30,13 +28,12 @@ from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
 from gateway.upstream.link import Done, Link, LinkState
+from gateway.upstream.management import KINDS, Management
 from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
 T = TypeVar("T")
-_METHOD_NAME = re.compile(r"[^/+#\0]{1,100}\Z")
-_MOST_PAYLOAD = 128 * 1_024
 
 
 class Downlink(Protocol):
@@ -51,6 +48,9 @@ class Downlink(Protocol):
     def invoke(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
         """Call a direct method."""
 
+    def is_connected(self, client_id: str) -> bool:
+        """Whether a device or module is connected."""
+
     def online(self) -> None:
         """The cloud can be reached again."""
 
@@ -58,8 +58,9 @@ class Downlink(Protocol):
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
-    `link` is the line to the gateway, with everything that can be wrong with it; `notify` names the sources of messages
-    that IoT Hub makes itself; `keeper` has what outlives the hub.
+    `management` is for many devices at once: queries, configurations, jobs. `link` is the line to the gateway, with
+    everything that can be wrong with it; `notify` names the sources of messages that IoT Hub makes itself; `keeper` has
+    what outlives the hub.
     """
 
     def __init__(
@@ -98,6 +99,16 @@ class IotHub:
         )
         self.twins.watch(self.notifications.twin_changed)
         self._downlink: Downlink | None = None
+        self.management = Management(
+            registry,
+            self.twins,
+            clock.now,
+            invoke=self.call,
+            connected=self.is_connected,
+            waiting=self._waiting,
+            active=lambda client_id: self.activity.times(client_id).last_active,
+            keep=self.keeper.keep,
+        )
 
     @property
     def registry(self) -> Registry:
@@ -111,6 +122,9 @@ class IotHub:
             self._load_commands()
         return self._commands
 
+    def _waiting(self, device_id: str) -> int:
+        return self.commands.depth(device_id)
+
     def _load_commands(self) -> None:
         self._commands.load()
         self._commands_loaded = True
@@ -119,22 +133,21 @@ class IotHub:
         """Use what is kept, alone, until `close`; tells whether it may have been changed meanwhile. StoreError."""
         changed = self.keeper.hold()
         try:
+            if changed:
+                self.twins.reload()
+                self.activity.reload()
             if changed or not self._commands_loaded:
                 self._load_commands()
+                self.management.load({kind: self.keeper.load(kind) for kind in KINDS})
         except StoreError:
             self.close()
             raise
-        if changed:
-            self.twins.reload()
-            self.activity.reload()
         return changed
 
     def close(self) -> None:
         """Let others use what is kept."""
-        try:
-            self.activity.flush()
-        except StoreError as wrong:
-            self._tell(wrong)
+        self._try(self.activity.flush)
+        self._try(self.management.flush)
         self.keeper.release()
 
     @property
@@ -170,6 +183,7 @@ class IotHub:
         for client_id in self.registry.remove(device_id, module_id, etag=etag, along=self._all_of):
             self.twins.forget(client_id)
             self.activity.forget(client_id)
+            self.management.forget(client_id)
         if module_id is None:
             self.commands.forget(device_id)
 
@@ -178,27 +192,45 @@ class IotHub:
         for client_id in client_ids:
             self.twins.get(client_id)  # whoever is told that the identity is gone is told its twin
             changes += self.twins.removal(client_id) + self.activity.removal(client_id)
+            changes += self.management.removal(client_id)
             if "/" not in client_id:
                 changes += self.commands.removal(client_id)
         return changes
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
-        if self._downlink is None or not self.online:
-            return MethodResult(None, b"", 404, f"Client {call.client_id} not found")
         arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
-        self._downlink.invoke(call, settle(arrived))
+        self.call(call, settle(arrived))
         return await arrived
+
+    def call(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
+        """Call a direct method; `answer` gets what becomes of it, at once or later."""
+        if self._downlink is None or not self.online:
+            answer(MethodResult(None, b"", 404, f"Client {call.client_id} not found"))
+        else:
+            self._downlink.invoke(call, answer)
+
+    def is_connected(self, client_id: str) -> bool:
+        """Whether IoT Hub knows a device or module to be connected, through a gateway that is in touch with it."""
+        return self._downlink is not None and self.online and self._downlink.is_connected(client_id)
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
-        try:
-            self.commands.tick()
-            self.activity.tick()
+        self.link.tick()
+        if self._try(self._tick_commands) & self._try(self.activity.tick) & self._try(self.management.tick):
             self._failure = ""
+
+    def _tick_commands(self) -> None:
+        self.commands.tick()
+
+    def _try(self, step: Callable[[], None]) -> bool:
+        """Take a step that may have to store something; tells whether it could."""
+        try:
+            step()
         except StoreError as wrong:
             self._tell(wrong)
-        self.link.tick()
+            return False
+        return True
 
     def _tell(self, wrong: StoreError) -> None:
         """Log what could not be stored; not for each of a thousand messages."""
@@ -230,6 +262,11 @@ class IotHub:
         except StoreError as wrong:
             self._tell(wrong)
             return None
+
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected; see Cloud."""
+        if self.online:
+            self.management.models.learn(client_id, model_id)
 
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
@@ -296,23 +333,3 @@ def settle(future: asyncio.Future[T]) -> Callable[[T], None]:
             future.set_result(result)
 
     return done
-
-
-def method_call(client_id: str, name: str, payload: Any, response_timeout: float, connect_timeout: float) -> MethodCall:
-    """A call within IoT Hub's limits. Raises GatewayError for what IoT Hub would not send.
-
-    Source: IoT Hub documentation, "Understand and invoke direct methods from IoT Hub".
-    """
-    if not _METHOD_NAME.match(name):
-        raise GatewayError("a method's name has 1 to 100 characters, none of them / + or #")
-    try:
-        body = json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as wrong:
-        raise GatewayError(f"the payload of a method is no JSON: {wrong}") from None
-    if len(body) > _MOST_PAYLOAD:
-        raise GatewayError(f"the payload of a method has {len(body)} bytes; {_MOST_PAYLOAD} is the most")
-    if not 5 <= response_timeout <= 300:
-        raise GatewayError(f"a response timeout of {response_timeout:g} seconds", "from 5 to 300 seconds")
-    if not 0 <= connect_timeout <= 300:
-        raise GatewayError(f"a connect timeout of {connect_timeout:g} seconds", "from 0 to 300 seconds")
-    return MethodCall(client_id, name, body, response_timeout, connect_timeout)

@@ -56,6 +56,7 @@ class Twins:
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
         self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
+        self._tag_observers = Observers[[str]]("tags")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment. Raises StoreError when what is kept of it cannot be read."""
@@ -120,6 +121,8 @@ class Twins:
             self._watchers.tell(client_id, anew, {name: freeze(patch) for name, patch in patches.items()})
             if "desired" in patches:
                 self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
+            if "tags" in patches:
+                self._tag_observers.tell(client_id)
         return twin
 
     def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
@@ -173,6 +176,10 @@ class Twins:
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each change of a twin; the answer ends that."""
         return self._watchers.subscribe(watcher)
+
+    def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the client id after each change of tags; the answer ends that."""
+        return self._tag_observers.subscribe(observer)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
