@@ -92,10 +92,9 @@ class Gateway(BackEnd):
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self._folder = StateFolder(state, store, self.settings, self.log)
         keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
-        self.events.subscribe(self._connection_changed)
-        self.upstream = IotHub(
-            lambda: self.registry, inbox, self.clock, link, _notified(self.settings), keeper=keeper, log=self.log
-        )
+        self.events.subscribe(self._connections_changed)
+        notify = _notified(self.settings)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, notify, keeper=keeper, log=self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
@@ -291,7 +290,7 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
-    def _connection_changed(self, event: Event) -> None:
+    def _connections_changed(self, event: Event) -> None:
         if isinstance(event, ClientConnected | ClientDisconnected):
             connected = isinstance(event, ClientConnected)
             self.upstream.activity.connection_changed(event.client_id, connected)

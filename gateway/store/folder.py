@@ -55,11 +55,6 @@ class StateFolder:
         return None if self._given is None else self._given / "registry.jsonl"
 
     @property
-    def arrived(self) -> Path | None:
-        """Where what arrived upstream is kept; None when it is not."""
-        return None if self._given is None or self._kind == "memory" else self._given / "arrived.db"
-
-    @property
     def hub_root_ca(self) -> Path:
         """The certificate that a client of the cloud's service API has to trust."""
         return self.path / "hub-root.pem"
@@ -68,6 +63,11 @@ class StateFolder:
     def policies(self) -> Path | None:
         """Where the keys of the service API's policies are kept; None when they are not."""
         return None if self._given is None else self._given / "policies.json"
+
+    @property
+    def arrived(self) -> Path | None:
+        """Where what arrived upstream is kept; None when it is not."""
+        return None if self._given is None or self._kind == "memory" else self._given / "arrived.db"
 
     def prepare(self, root_pem: bytes) -> None:
         """Make it. Raises GatewayError."""

@@ -190,7 +190,7 @@ class IotHub:
     def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
         changes: list[Change] = []
         for client_id in client_ids:
-            self.twins.get(client_id)  # whoever is told that the identity is gone is told its twin
+            self.twins.get(client_id)  # whoever is told of the deletion may still look at it
             changes += self.twins.removal(client_id) + self.activity.removal(client_id)
             changes += self.management.removal(client_id)
             if "/" not in client_id:

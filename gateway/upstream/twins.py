@@ -55,8 +55,8 @@ class Twins:
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
-        self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
         self._tag_observers = Observers[[str]]("tags")
+        self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment. Raises StoreError when what is kept of it cannot be read."""
@@ -173,13 +173,13 @@ class Twins:
         """
         return self._observers.subscribe(observer)
 
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Call `watcher` with each change of a twin; the answer ends that."""
-        return self._watchers.subscribe(watcher)
-
     def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
         """Call `observer` with the client id after each change of tags; the answer ends that."""
         return self._tag_observers.subscribe(observer)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each change of a twin; the answer ends that."""
+        return self._watchers.subscribe(watcher)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""

@@ -92,8 +92,8 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
     assert re.fullmatch(f"HostName=hub.leafgate.test{rest}", hub["service_connection_string_named"])
     assert hub["root_ca"] == facts["root_ca"].replace("root.pem", "hub-root.pem")
     assert hub["hostname"] == "hub.leafgate.test"
-    base = f"{facts['admin_url']}/api/v1"
-    assert (hub["feed_url"], hub["c2d_url"]) == (f"{base}/feed", f"{base}/c2d")
+    assert hub["feed_url"] == f"{facts['admin_url']}/api/v1/feed"
+    assert hub["c2d_url"] == f"{facts['admin_url']}/api/v1/c2d"
     assert len(hub) == 7
     assert list(facts["leaves"]) == ["leaf-1"]
 
