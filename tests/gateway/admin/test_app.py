@@ -20,6 +20,8 @@ ROUTES = [
     ("POST", "/c2d", {"deviceId": "press", "payload": "hello"}),
     ("GET", "/clock", None),
     ("POST", "/clock", {"advance": 1}),
+    ("GET", "/link", None),
+    ("PUT", "/link", {"state": "up"}),
 ]
 
 
