@@ -12,6 +12,7 @@ from typing import Any
 from certs import Chain
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.faults import Faults
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
@@ -34,6 +35,7 @@ class BackEnd:
     clock: Clock
     log: logging.Logger
     upstream: IotHub
+    faults: Faults
     _folder: StateFolder
     _registry: Registry | None
     _policies: Policies | None = None
@@ -49,10 +51,19 @@ class BackEnd:
         """Whether Edge Hub takes connections."""
         raise NotImplementedError
 
+    async def settled(self) -> None:
+        """Wait until everything that is due by the clock, a restart say, has been done."""
+        raise NotImplementedError
+
     @property
     def connected_clients(self) -> int:
         """How many devices and modules are connected."""
         return 0 if self._process is None else len(self._process.edge.clients)
+
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """The client ids of those."""
+        return () if self._process is None else tuple(client.id for client in self._process.edge.clients)
 
     @property
     def registry(self) -> Registry:
@@ -64,6 +75,7 @@ class BackEnd:
                 hub_hostname=self.hub_hostname,
                 now=self.clock.now,
             )
+            self._registry.subscribe(self.upstream.notifications.registry_changed)
         return self._registry
 
     @property

@@ -27,9 +27,12 @@ from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
+from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks.sqlite import SqliteLog
 
 
 class Gateway(BackEnd):
@@ -46,8 +49,8 @@ class Gateway(BackEnd):
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
     the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
     HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
-    chain's root. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
-    events.
+    chain's root. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
+    -> configuration) that get the broker's events.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Gateway(BackEnd):
         tls: Sequence[TlsVersion] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        sinks: Sequence[Sink] = (),
         amqtt_plugins: Mapping[str, Any] | None = None,
         log: logging.Logger | None = None,
     ) -> None:
@@ -82,12 +86,15 @@ class Gateway(BackEnd):
         self.events = Events()
         self.log = log or private_logger()
         self.faults = Faults(self.log)
-        inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
+        limits = self.settings.inbox_limit, self.settings.inbox_byte_limit
+        inbox = Inbox(*limits, now=self.clock.now, log=self.log)
+        self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self._folder = StateFolder(state, store, self.settings, self.log)
         keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
-        self.events.subscribe(self._connection_changed)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, keeper=keeper, log=self.log)
+        self.events.subscribe(self._connections_changed)
+        notify = _notified(self.settings)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, notify, keeper=keeper, log=self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
@@ -117,6 +124,7 @@ class Gateway(BackEnd):
         if self._process is not None or self.life.down:
             raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
+            self._open_inbox()
             await self._start()
             await self._fronts.start(self)
         except BaseException:
@@ -168,6 +176,16 @@ class Gateway(BackEnd):
         self._process = process
         self._started_ports = process.port, process.https_port
 
+    def _open_inbox(self) -> None:
+        """Let what arrives go to the log beside the other state, and to every sink. Raises StoreError."""
+        self._folder.prepare(self.served.trust_pem)
+        path, limits = self._folder.arrived, self.settings
+        sinks = list(self._sinks)
+        if path is not None and limits.feed_limit:
+            kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability, log=self.log))
+        self.upstream.inbox.open(sinks)
+
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
         self._stop_watching()
@@ -179,6 +197,7 @@ class Gateway(BackEnd):
     async def _put_away(self) -> None:
         await self._fronts.stop()
         await self._end_process()
+        self.upstream.inbox.close()
         self.upstream.close()
         self._folder.close()
 
@@ -227,6 +246,16 @@ class Gateway(BackEnd):
         return None if self.admin_port is None else f"http://{_host(self.bind)}:{self.admin_port}"
 
     @property
+    def feed_url(self) -> str | None:
+        """Where what arrived upstream is read there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/feed"
+
+    @property
+    def c2d_url(self) -> str | None:
+        """Where cloud-to-device messages are taken there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/c2d"
+
+    @property
     def admin_token(self) -> str | None:
         """What programs of other machines have to show there; None on loopback."""
         return self._fronts.token
@@ -261,9 +290,11 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
-    def _connection_changed(self, event: Event) -> None:
+    def _connections_changed(self, event: Event) -> None:
         if isinstance(event, ClientConnected | ClientDisconnected):
-            self.upstream.activity.connection_changed(event.client_id, isinstance(event, ClientConnected))
+            connected = isinstance(event, ClientConnected)
+            self.upstream.activity.connection_changed(event.client_id, connected)
+            self.upstream.notifications.connection_changed(event.client_id, connected)
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""
@@ -278,6 +309,16 @@ class Gateway(BackEnd):
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+
+def _notified(settings: Settings) -> list[str]:
+    """The sources of messages that IoT Hub makes itself."""
+    switches = {
+        TWIN_CHANGES: settings.twin_change_events,
+        LIFECYCLE: settings.device_lifecycle_events,
+        CONNECTION_STATE: settings.device_connection_state_events,
+    }
+    return [source for source, on in switches.items() if on]
 
 
 def _host(bind: str) -> str:

@@ -43,6 +43,8 @@ class Options:
     admin_port: int = 0
     bind: str = "127.0.0.1"
     settings: Sequence[str] = ()
+    messages: Path | None = None
+    sinks: Sequence[str] = ()
     state: Path | None = None
     ready_file: Path | None = None
     log_level: str | None = None

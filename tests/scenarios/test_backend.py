@@ -8,7 +8,7 @@ import urllib.request
 import paho.mqtt.client as mqtt
 import pytest
 
-from gateway import GatewayError, ManualClock
+from gateway import GatewayError, ManualClock, SystemClock
 from gateway.events import ClientConnected, HubStarted
 from tests.gateway import packets
 from tests.gateway.upstream.rest.caller import token
@@ -136,6 +136,21 @@ def test_device_program_comes_back_after_a_renewal(gateway_factory, start):
         pass
     leaf.update_desired({"speed": 3})
     assert program.next() == ("$iothub/twin/PATCH/properties/desired/?$version=2", b'{"speed":3,"$version":2}')
+
+
+def test_two_hours_pass_for_a_device_program(gateway, leaf):
+    """Its token has run out, so the gateway drops it; a clock of the machine cannot be moved."""
+    dropped = queue.Queue()
+    with leaf.device(sas_ttl=3_600, on_disconnect=dropped.put) as device:
+        device.send(b"before")
+        gateway.advance(7_200)
+        dropped.get(timeout=PATIENCE)
+
+
+def test_clock_of_the_machine_is_not_moved(gateway_factory):
+    """GatewayError says so."""
+    with pytest.raises(GatewayError, match="lives by the machine's clock"):
+        gateway_factory(clock=SystemClock()).advance(1)
 
 
 def test_back_end_calls_the_service_api(gateway_factory):
