@@ -17,6 +17,8 @@ ROUTES = [
     ("POST", "/c2d", {"deviceId": "press", "payload": "hello"}),
     ("GET", "/clock", None),
     ("POST", "/clock", {"advance": 1}),
+    ("GET", "/link", None),
+    ("PUT", "/link", {"state": "slow"}),
 ]
 
 
