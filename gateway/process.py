@@ -37,6 +37,7 @@ from gateway.hub.metrics import Meter
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
+from gateway.store.gate import letting_go_after
 from gateway.upstream.hub import IotHub
 
 
@@ -90,7 +91,7 @@ class EdgeProcess:
 
     async def _start(self, tls: TlsContext, rules: Rules) -> None:
         around, log, now = self._around, self._around.log, self._around.clock.now
-        store = around.folder.open_store()
+        store = letting_go_after(around.upstream.inbox.keep, around.folder.open_store())
         self._exit.callback(store.close)
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
@@ -105,7 +106,7 @@ class EdgeProcess:
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.link.send,
+            to_cloud=around.upstream.send,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             now=now,

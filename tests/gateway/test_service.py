@@ -272,10 +272,25 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "arrived.db", "arrived.lock", "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
+        "arrived.db", "arrived.lock", "hub.db", "hub.lock", "messages.db", "messages.lock", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+async def test_message_that_the_log_does_not_have_stays_in_the_store(start, tmp_path):
+    """Its disk is full, so the gateway does not let go of what has arrived, and sends it again in its next life."""
+    hub = await start(state=tmp_path)
+    log = hub.gateway.upstream.inbox.history
+    pages = log._database.execute("PRAGMA page_count").fetchone()[0]
+    log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    client = await hub.join()
+    client.send(p.publish(body=bytes(200_000)))
+    await client.packet()
+    await hub.gateway.stop()
+    assert "the log of what arrived cannot be written: database or disk is full" in hub.log.getvalue()
+    again = await start(state=tmp_path)
+    assert [(one.gateway_sequence, len(one.body)) for one in again.gateway.upstream.inbox.messages] == [(1, 200_000)]
 
 
 async def test_log_of_what_arrived_is_left_out_on_request(start, tmp_path):
@@ -316,18 +331,23 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
 
 
 async def test_damaged_or_newer_store_stops_the_start(chain, tmp_path):
-    """StoreError, the file as it was, nothing left open; the same for the registry."""
+    """StoreError, the file as it was, nothing left open; the same for IoT Hub's database and the registry before it."""
     (tmp_path / "messages.db").write_bytes(b"not a database " * 100)
     before = descriptor_count()
     with pytest.raises(StoreError, match="not a database"):
         await Gateway(chain=chain, state=tmp_path).start()
     assert (tmp_path / "messages.db").read_bytes() == b"not a database " * 100
-    (tmp_path / "messages.db").unlink()
-    (tmp_path / "registry.jsonl").write_text("not json\n")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "hub.db").write_bytes(b"not a database " * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        await Gateway(chain=chain, state=tmp_path / "hub").start()
+    assert (tmp_path / "hub" / "hub.db").read_bytes() == b"not a database " * 100
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "registry.jsonl").write_text("not json\n")
     with pytest.raises(RegistryError, match="cannot read the registry"):
-        await Gateway(chain=chain, state=tmp_path).start()
+        await Gateway(chain=chain, state=tmp_path / "old").start()
+    assert (tmp_path / "old" / "registry.jsonl").read_text() == "not json\n"
     assert descriptor_count() == before
-    assert (tmp_path / "registry.jsonl").read_text() == "not json\n"
 
 
 async def test_state_is_for_one_gateway_at_a_time(start, chain, tmp_path):
@@ -459,14 +479,16 @@ def check_store(path, acknowledged):
 
 def check_arrived(feed, acknowledged):
     """Everything acknowledged can be read, from both lives, in order; what arrived twice is there twice."""
-    bodies, after = defaultdict(list), 0
+    bodies, after, numbers = defaultdict(list), 0, []
     while after < feed.latest:
         page = feed.read(after)
         assert page.missed == 0
         after = page.next
+        numbers += [one.sequence for one in page.events]
         for one in page.events:
             if one.source == "Telemetry":
                 bodies[one.device_id].append(int(one.body))
+    assert numbers == sorted(set(numbers))
     for number, last in acknowledged.items():
         first_time = list(dict.fromkeys(bodies[f"d{number}"]))
         assert first_time[: last + 1] == list(range(last + 1))
