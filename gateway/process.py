@@ -100,14 +100,14 @@ class EdgeProcess:
         self.meter = Meter(around.clock.running, now)
         self._exit.callback(around.events.subscribe(self.meter.see))
         self._start_connectivity()
-        self._cloud = MeteredCloud(around.upstream, self.meter)
+        self._cloud = MeteredCloud(around.upstream.uplink, self.meter)
         self.edge = EdgeHub(self._cloud, around.clock, around.settings, log, meter=self.meter)
-        around.upstream.attach(self.edge)
-        self._exit.callback(around.upstream.attach, None)
+        around.upstream.uplink.attach(self.edge)
+        self._exit.callback(around.upstream.uplink.attach, None)
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.send,
+            to_cloud=around.upstream.uplink.send,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             now=now,
@@ -146,8 +146,8 @@ class EdgeProcess:
 
         frequency = around.settings.connectivity_check_frequency
         self.connectivity = Connectivity(probe, frequency, around.clock.running, around.log)
-        around.upstream.link.watch(self.connectivity.told, self.meter.discarded)
-        self._exit.callback(around.upstream.link.watch, None)
+        around.upstream.uplink.watch(self.connectivity.told, self.meter.discarded)
+        self._exit.callback(around.upstream.uplink.watch, None)
 
     def count_up(self) -> None:
         """Have the meter know all that has happened until now."""
