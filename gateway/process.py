@@ -56,6 +56,7 @@ class Surroundings:
     faults: Faults
     log: logging.Logger
     amqtt_plugins: Mapping[str, Any] | None = None
+    metered: bool = False
 
 
 class EdgeProcess:
@@ -111,7 +112,7 @@ class EdgeProcess:
             edge_device_id=around.edge_device_id,
             now=now,
             log=log,
-            meter=self.meter,
+            meter=self.meter if around.metered else None,  # else messages go uncounted, which nobody could ask for
         ))  # fmt: skip
         self._start_gatekeeper(rules)
         self.connectivity.observe(self._online)

@@ -121,6 +121,7 @@ class Gateway(BackEnd):
             faults=self.faults,
             log=self.log,
             amqtt_plugins=amqtt_plugins,
+            metered=metrics_port is not None,
         )
         self._places = Placeholders(bind, ())
         self._fronts = Fronts(bind, {"hub": hub_port, "metrics": metrics_port, "admin": admin_port}, self.log)

@@ -61,6 +61,8 @@ async def call(asked: Service, body: MethodBody, device_id: str, module_id: str 
     if result.http_status == HubCode.DeviceNotOnline.status:
         timeout = {"timeout": f"00:{connect // 60:02d}:{connect % 60:02d}"}
         raise MethodFailedError(HubCode.DeviceNotOnline, "Timed out waiting for device to connect.", timeout)
+    if result.http_status == HubCode.IotHubQuotaExceeded.status:
+        raise MethodFailedError(HubCode.IotHubQuotaExceeded, result.message, {})
     if result.http_status != 200:
         raise MethodFailedError(HubCode.GatewayTimeout, "Timed out waiting for the response from device.", {})
     return result

@@ -21,7 +21,7 @@ ROUTES = [
     ("GET", "/clock", None),
     ("POST", "/clock", {"advance": 1}),
     ("GET", "/link", None),
-    ("PUT", "/link", {"state": "up"}),
+    ("PUT", "/link", {"state": "slow"}),
 ]
 
 

@@ -129,6 +129,15 @@ async def test_device_behind_a_link_that_is_down(hub, call):
     assert inner(await call("POST", "/twins/press/methods", {"methodName": "a"}))["errorCode"] == 404103
 
 
+async def test_device_behind_a_hub_whose_quota_is_used_up(hub, call):
+    """403 with IoT Hub's number 403002 inside."""
+    await ready(await hub.join("press"))
+    hub.gateway.upstream.link.switch("quota-exceeded")
+    answer = await call("POST", "/twins/press/methods", {"methodName": "a"})
+    assert (answer.status, answer.headers["iothub-errorcode"]) == (403, "IotHubQuotaExceeded")
+    assert inner(answer)["errorCode"] == 403002
+
+
 @pytest.mark.parametrize(
     ("path", "number"), [("/twins/nobody/methods", 404001), ("/twins/leafgate-edge/modules/m/methods", 404010)]
 )
