@@ -58,6 +58,20 @@ class Settings(BaseModel):
     track_device_state: bool = Field(
         default=True, description="drop what IoT Hub refuses of a device, instead of trying for ever (TrackDeviceState)"
     )
+    max_upstream_batch_size: int = Field(
+        default=10, gt=0, description="messages of one client that go up at once (MaxUpstreamBatchSize)"
+    )
+    upstream_fan_out: int = Field(
+        default=10, gt=0, description="clients whose messages go up at the same time (UpstreamFanOutFactor)"
+    )
+    message_cleanup_interval: float = Field(
+        default=1800,
+        description="between two clean-ups of what has outlived its time, 30 at least; below 0: half of that time, "
+        "1800 at most (MessageCleanupIntervalSecs)",
+    )
+    check_entire_queue_on_cleanup: bool = Field(
+        default=False, description="clean up behind messages that live on, too (CheckEntireQueueOnCleanup)"
+    )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

@@ -184,11 +184,13 @@ class Gateway(BackEnd):
         self.upstream.identities.attach(gatekeeper.online)
         self._exit.callback(self.upstream.identities.attach, None)
         report = Report(self.log, self.events, self.clock.now)
+        intake = Intake(store, forwarder.targets, forwarder.stored, self.clock.now, self.log)
+        edge.store_through(intake.store)
         server = Server(
             tls=tls,
             admission=Admission(gatekeeper.authenticator),
             sessions=sessions,
-            intake=Intake(store, forwarder.targets, forwarder.stored, self.clock.now, self.log),
+            intake=intake,
             edge=edge,
             ticks=(gatekeeper.tick, edge.tick, self.upstream.tick),
             report=report,
@@ -210,10 +212,12 @@ class Gateway(BackEnd):
             to_cloud=self.upstream.link.send,
             to_input=edge.send_to_input,
             edge_device_id=self.edge_device_id,
+            settings=self.settings,
             now=self.clock.now,
+            later=asyncio.get_running_loop().call_soon,
             log=self.log,
         )
-        self._exit.callback(forwarder.settle)
+        self._exit.callback(forwarder.close)
         twin = EdgeHubTwin(self.upstream, self.edge_device_id, forwarder.configure, self.clock.now, self.log)
         edge.route_through(forwarder, twin)
         twin.read()

@@ -10,8 +10,8 @@ class Message(NamedTuple):
     """One message as stored: `enqueued` in milliseconds since 1970 UTC, both property sets as JSON objects in text.
 
     `sequence` is the number under which the store knows it; numbers grow in the order of acknowledgement and are never
-    used twice. `time_to_live` is the route's, in seconds, 0 for the hub's own. A tuple, because the data plane makes
-    one per PUBLISH and hands it to SQLite as it is.
+    used twice. `time_to_live` is in seconds, below 0 for ever, 0 for the hub's own at the time when one asks. A tuple,
+    because the data plane makes one per PUBLISH and hands it to SQLite as it is.
     """
 
     sequence: int
@@ -22,6 +22,20 @@ class Message(NamedTuple):
     system_properties: str
     body: bytes
     time_to_live: int = 0
+
+
+def size_of(message: Message) -> int:
+    """Return how large a message is to IoT Hub: its body and its properties."""
+    return len(message.body) + len(message.properties) + len(message.system_properties)
+
+
+def edge_message_id(origin: str, sequence: int) -> str:
+    """Return a message's own id, by which whoever reads it twice knows: the same however often it is sent.
+
+    `origin` has 32 hex digits (see gateway.store.Store); the id is a UUID of version 8 (RFC 9562), where the product
+    makes a random one (RoutingEdgeHub.cs, `AddEdgeSystemProperties`).
+    """
+    return f"{origin[:8]}-{origin[8:12]}-8{origin[12:15]}-a{origin[15:18]}-{sequence:012x}"
 
 
 class InputMessage(NamedTuple):

@@ -39,13 +39,28 @@ def parse_path(text: str) -> Path | None:
 class Subject:
     """What conditions look at; made once for each message, whatever the number of routes."""
 
-    __slots__ = ("_body", "_parsed", "_properties", "_system")
+    __slots__ = ("_body", "_encoding", "_parsed", "_properties", "_system")
 
     def __init__(self, properties: Mapping[str, str | None], system: Mapping[str, str | None], body: bytes) -> None:
         self._properties = {name.lower(): value for name, value in properties.items()}
         self._system = {name.lower(): value for name, value in system.items()}
+        kind = self._system.get("contenttype") or ""
+        encoding = (self._system.get("contentencoding") or "").lower()
+        self._encoding = _ENCODINGS.get(encoding) if kind.lower() == "application/json" else None
         self._body = body
         self._parsed: Any = None
+
+    def with_body(self, body: bytes) -> Subject:
+        """The same properties with another body."""
+        other = Subject.__new__(Subject)
+        other._properties, other._system, other._encoding = self._properties, self._system, self._encoding
+        other._body, other._parsed = body, None
+        return other
+
+    @property
+    def has_json(self) -> bool:
+        """Whether the message says that its body is JSON; without, nothing in it has a value."""
+        return self._encoding is not None
 
     def property(self, name: str, otherwise: Value = UNDEFINED) -> Value:
         """Return an application property by its lower-case name."""
@@ -78,12 +93,10 @@ class Subject:
         return found
 
     def _parse(self) -> Any:
-        kind = self._system.get("contenttype") or ""
-        encoding = _ENCODINGS.get((self._system.get("contentencoding") or "").lower())
-        if kind.lower() != "application/json" or encoding is None:
+        if self._encoding is None:
             return UNDEFINED
         try:
-            parsed = json.loads(self._body.decode(encoding).removeprefix("\ufeff"))
+            parsed = json.loads(self._body.decode(self._encoding).removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             return UNDEFINED
         return parsed if isinstance(parsed, dict) else UNDEFINED

@@ -18,7 +18,7 @@ def test_shipped_configuration_sends_everything_upstream_and_waits_for_ever():
     """As Edge Hub without a deployment; the queue is the one that stores have from the start."""
     config = default_config()
     (target,) = Router(config).targets(Telemetry("press", None, "{}", "{}"), b"")
-    assert (target.queue, target.sink, target.time_to_live, config.time_to_live) == (UPSTREAM, Upstream(), 0, -1)
+    assert (target.queue, target.sink, target.time_to_live, config.time_to_live) == (UPSTREAM, Upstream(), -1, -1)
 
 
 def test_configuration_reads_both_kinds_of_routes():
@@ -103,7 +103,7 @@ def test_message_goes_to_each_endpoint_once_by_its_most_urgent_route():
         fast={"route": "FROM /* INTO $upstream", "priority": 3, "timeToLiveSecs": 9},
         hot=TO_FILTER,
     ).targets(parse_telemetry("devices/press/messages/events/hot=yes"), b"")
-    assert [(one.queue, one.time_to_live) for one in targets] == [("3 $upstream", 9), ("2000000000 filter/in", 0)]
+    assert [(one.queue, one.time_to_live) for one in targets] == [("3 $upstream", 9), ("2000000000 filter/in", -1)]
     assert targets[1].sink == Input("filter", "in")
 
 
