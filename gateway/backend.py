@@ -45,6 +45,16 @@ class BackEnd:
         return 0 if self._edge is None else len(self._edge.clients)
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages Edge Hub has dropped since it started, by reason: "no_route" and "ttl_expiry"."""
+        return {} if self._edge is None else self._edge.dropped
+
+    @property
+    def queue_lengths(self) -> dict[tuple[str, int], int]:
+        """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
+        return {} if self._edge is None else self._edge.queue_lengths
+
+    @property
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:

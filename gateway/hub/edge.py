@@ -34,7 +34,7 @@ class EdgeHub:
 
     def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger) -> None:
         self.clients = Clients(settings.max_connected_clients, log)
-        self._twins = TwinManager(cloud, self.clients, clock, settings, log, self._twin_changed)
+        self._twins = TwinManager(cloud, self.clients, clock, settings, log, changed=self._twin_changed)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
         self._inputs = InputSender(self.clients, clock, settings.message_ack_timeout, log)
@@ -57,6 +57,16 @@ class EdgeHub:
     def route_through(self, forwarder: Forwarder, twin: EdgeHubTwin) -> None:
         """Take telemetry too: through `forwarder`, as the hub's own twin has it."""
         self._forwarder, self._twin = forwarder, twin
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped, by reason; see Forwarder."""
+        return {} if self._forwarder is None else dict(self._forwarder.dropped)
+
+    @property
+    def queue_lengths(self) -> dict[tuple[str, int], int]:
+        """How many messages wait; see Forwarder."""
+        return {} if self._forwarder is None else self._forwarder.queue_lengths()
 
     # -- what connections tell ----------------------------------------------------------------------------------------
 

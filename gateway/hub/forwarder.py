@@ -137,8 +137,7 @@ class Forwarder:
     def queue_lengths(self) -> dict[tuple[str, int], int]:
         """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
         return {
-            (name.partition(" ")[2], priority): self._store.count(name)
-            for name, (_, priority) in self._queues.items()
+            (name.partition(" ")[2], priority): self._store.count(name) for name, (_, priority) in self._queues.items()
         }
 
     @property

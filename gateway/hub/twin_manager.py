@@ -56,6 +56,7 @@ class TwinManager:
         clock: Clock,
         settings: Settings,
         log: logging.Logger,
+        *,
         changed: Callable[[Client, bytes, Callable[[bool], None]], None],
     ) -> None:
         self._cloud = cloud

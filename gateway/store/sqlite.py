@@ -24,12 +24,14 @@ import msgpack
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
 from gateway.store import UPSTREAM, schema
+from gateway.store.room import Room
 
 _READ = "SELECT messages FROM batch_{} WHERE last > ? ORDER BY last"
 _NEWEST = "SELECT last, total FROM batch_{} ORDER BY last DESC LIMIT 1"
 _OLDEST = "SELECT first, messages FROM batch_{} WHERE last > ? ORDER BY last LIMIT 1"
-_SIZES = "SELECT coalesce(sum(size), 0), count(*) FROM batch_{} WHERE last <= ?"
+_SIZES = "SELECT coalesce(sum(size), 0) FROM batch_{} WHERE last <= ?"
 _BETWEEN = "SELECT last, messages FROM batch_{} WHERE last >= ? AND first <= ? ORDER BY last"
+_A_FEW = "SELECT max(last) FROM (SELECT last FROM batch_{} ORDER BY last LIMIT 32)"
 _DELETE = "DELETE FROM batch_{} WHERE last <= ?"
 _REWRITE = "UPDATE batch_{} SET messages = ?, size = ? WHERE last = ?"
 _STAND = "UPDATE queue SET through = ?, gone = ?, part = ? WHERE id = ?"
@@ -37,6 +39,9 @@ _LARGEST_BATCH = 500  # messages; of the largest size they are 125 MiB, an eight
 _ENOUGH = 1 << 22  # bytes after which no further row is read
 _CHECKPOINT_SECONDS = 0.5
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log
+
+
+_Row = tuple[int, int, int, int, bytes]
 
 
 @dataclass(slots=True)
@@ -73,6 +78,7 @@ class SqliteStore:
             self._database.close()
             os.close(self._lock)
             raise
+        self._room = Room(path, self._database)
         self._stop = threading.Event()
         self._checkpointer = threading.Thread(target=self._checkpoint, name="leafgate-checkpoint", daemon=True)
         self._checkpointer.start()
@@ -84,6 +90,7 @@ class SqliteStore:
                 "journal_mode=WAL",
                 f"synchronous={'FULL' if durability == 'full' else 'NORMAL'}",
                 f"wal_autocheckpoint={_FALLBACK_CHECKPOINT_PAGES}",
+                "secure_delete=OFF",  # else forgetting writes as much as storing did, which a full disk has no room for
             ):
                 self._database.execute(f"PRAGMA {pragma}").fetchall()
         schema.prepare(self._database)
@@ -110,9 +117,11 @@ class SqliteStore:
         stand = self._queues.get(queue)
         if stand is not None and len(messages) <= _LARGEST_BATCH:  # one statement is a transaction by itself
             total = stand.total + len(messages)
+            row = _row(messages, total)
             try:
-                self._database.execute(schema.INSERT.format(stand.id), _row(messages, total))
-            except sqlite3.Error as wrong:
+                self._room.take(len(row[-1]))
+                self._database.execute(schema.INSERT.format(stand.id), row)
+            except (sqlite3.Error, OSError) as wrong:
                 raise _full("messages cannot be stored", wrong) from None
             stand.total = total
             return
@@ -122,16 +131,25 @@ class SqliteStore:
         """One transaction; see Store."""
         for queue in batches:
             self._open(queue)
+        rows = [
+            (self._queues[queue], row) for queue, messages in batches.items() for row in self._rows(queue, messages)
+        ]
+        try:
+            self._room.take(sum(len(row[-1]) for _, row in rows))
+        except (sqlite3.Error, OSError) as wrong:
+            raise _full("messages cannot be stored", wrong) from None
         with self._transaction("messages cannot be stored"):
-            for queue, messages in batches.items():
-                stand = self._queues[queue]
-                insert, total = schema.INSERT.format(stand.id), stand.total
-                for start in range(0, len(messages), _LARGEST_BATCH):
-                    part = messages[start : start + _LARGEST_BATCH]
-                    total += len(part)
-                    self._database.execute(insert, _row(part, total))
+            for stand, row in rows:
+                self._database.execute(schema.INSERT.format(stand.id), row)
         for queue, messages in batches.items():
             self._queues[queue].total += len(messages)
+
+    def _rows(self, queue: str, messages: Sequence[Message]) -> Iterator[_Row]:
+        total = self._queues[queue].total
+        for start in range(0, len(messages), _LARGEST_BATCH):
+            part = messages[start : start + _LARGEST_BATCH]
+            total += len(part)
+            yield _row(part, total)
 
     def read(self, after: int, limit: int, queue: str = UPSTREAM) -> list[Message]:
         """Read; see Store."""
@@ -157,8 +175,25 @@ class SqliteStore:
         stand = self._queues.get(queue)
         if stand is None or through <= stand.through:
             return
+        try:
+            self._forget(stand, through)
+        except StoreError:  # on a full disk less at a time may do
+            while stand.through < through:
+                with suppress(sqlite3.Error):
+                    self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._forget(stand, self._a_few_rows_on(stand, through))
+
+    def _a_few_rows_on(self, stand: _Queue, through: int) -> int:
+        """The last number of the oldest rows, or `through` if that is less."""
+        try:
+            (last,) = self._database.execute(_A_FEW.format(stand.id)).fetchone()
+        except sqlite3.Error as wrong:
+            raise _unusable(self.path, wrong) from None
+        return through if last is None else min(last, through)
+
+    def _forget(self, stand: _Queue, through: int) -> None:
         with self._transaction("messages cannot be deleted"):
-            size, rows = self._database.execute(_SIZES.format(stand.id), (through,)).fetchone()
+            (size,) = self._database.execute(_SIZES.format(stand.id), (through,)).fetchone()
             self._database.execute(_DELETE.format(stand.id), (through,))
             part = self._part(stand, through)
             gone = stand.gone + size - stand.part + part
@@ -244,7 +279,7 @@ class SqliteStore:
             self._database.execute("BEGIN")
             yield
             self._database.execute("COMMIT")
-        except sqlite3.Error as wrong:
+        except (sqlite3.Error, ValueError, TypeError) as wrong:
             if self._database.in_transaction:
                 with suppress(sqlite3.Error):  # a full disk may refuse even this; SQLite has then rolled back itself
                     self._database.execute("ROLLBACK")
@@ -277,11 +312,11 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _row(messages: Sequence[Message], total: int) -> tuple[int, int, int, int, bytes]:
+def _row(messages: Sequence[Message], total: int) -> _Row:
     return messages[-1].sequence, messages[0].sequence, len(messages), total, msgpack.packb(messages)
 
 
-def _full(failure: str, wrong: sqlite3.Error) -> StoreError:
+def _full(failure: str, wrong: Exception) -> StoreError:
     return StoreError(f"{failure}: {wrong}", "make room on the disk of --state")
 
 

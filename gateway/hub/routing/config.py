@@ -125,7 +125,7 @@ def _max_size(section: Mapping[str, Any]) -> int | None:
     where = "storeAndForwardConfiguration.storeLimits"
     if not isinstance(limits, Mapping):
         raise EdgeHubConfigError(where, "is no object", '{"maxSizeBytes": 52428800}')
-    size = limits.get("maxSizeBytes")
+    size: Any = limits.get("maxSizeBytes")
     if not (_is_whole(size) and size > 0):
         raise EdgeHubConfigError(f"{where}.maxSizeBytes", f"{size!r} is no size", "bytes, 1 at least")
     return int(size)

@@ -91,9 +91,7 @@ class Router:
             if rival is None or route.priority < rival.priority:
                 best[route.sink] = route
         return tuple(
-            Target(
-                queue_name(sink, route.priority), sink, route.priority, route.time_to_live or self._time_to_live
-            )
+            Target(queue_name(sink, route.priority), sink, route.priority, route.time_to_live or self._time_to_live)
             for sink, route in best.items()
         )
 

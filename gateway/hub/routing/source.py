@@ -2,10 +2,10 @@
 
 Rules: a source is a path that ends with a slash; a route takes what begins with its own, whatever the case. A change of
 reported properties is a message of the hub's own module, with the client that made it as its sender.
-Sources: BaseMessageSource.cs, ModuleMessageSource.cs, MessageSourceExtensions.cs and their tests, RoutingMessageConverter.cs,
-DeviceMessageHandler.cs (`UpdateReportedPropertiesAsync`), RoutingEdgeHub.cs (`AddEdgeSystemProperties`) and
-SystemProperties.cs of Azure/iotedge.
-"""  # fmt: skip
+Sources: BaseMessageSource.cs, ModuleMessageSource.cs and MessageSourceExtensions.cs with MessageSourceTest.cs,
+RoutingMessageConverter.cs, DeviceMessageHandler.cs (`UpdateReportedPropertiesAsync`), RoutingEdgeHub.cs
+(`AddEdgeSystemProperties`) and SystemProperties.cs of Azure/iotedge.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def source_of(telemetry: Telemetry, system: Mapping[str, str | None]) -> str:
     return telemetry_source(telemetry.module_id, system.get("output-name"))
 
 
-def in_conditions(
-    telemetry: Telemetry, system: Mapping[str, str | None], edge_device_id: str
-) -> dict[str, str | None]:
+def in_conditions(telemetry: Telemetry, system: Mapping[str, str | None], edge_device_id: str) -> dict[str, str | None]:
     """Return a message's system properties under the names that conditions have for them."""
     seen = {_IN_CONDITIONS.get(name, name): value for name, value in system.items()}
     seen["connectionDeviceId"] = telemetry.device_id

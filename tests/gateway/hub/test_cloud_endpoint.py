@@ -108,7 +108,7 @@ def test_many_batches_that_arrive_at_once_need_no_depth():
 
 
 def test_iot_hub_is_not_told_whose_twin_has_changed():
-    """A twin change is the hub's own message; who made it is for routes and modules (DeviceClientMessageConverter.cs)."""
+    """A twin change is the hub's own; who made it is for routes and modules (DeviceClientMessageConverter.cs)."""
     own = twin_change("edge", "press", "m")
     line = Line()
     line.send([Message(1, own.device_id, own.module_id, 0, own.properties, own.system_properties, b'{"fan":1}')])

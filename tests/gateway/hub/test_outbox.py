@@ -210,7 +210,7 @@ def test_closed_outbox_touches_nothing(room):
 
 
 def test_message_that_outlived_its_time_is_not_sent(room):
-    """Its own time counts, the hub's for one without; what is under way is sent, whatever its age. Below 0: for ever."""
+    """Its own time counts, or the hub's; below 0 is for ever. What is under way is sent, whatever its age."""
     room.own_time = 3600
     room.failing = {1}
     room.add(1)
