@@ -26,7 +26,9 @@ LAST_RETRY = 60.0
 BATCH = 100  # MaxUpstreamBatchSize x UpstreamFanOutFactor
 _TURN = 200  # messages that are sent before others have their turn
 _READ = 1_000  # read from the store at once: rows are larger than batches
-_FORGET_EVERY = 2_000  # deleting row by row would cost as much as storing
+_FORGET_EVERY = (
+    500  # deleting row by row would cost as much as storing; what is not deleted is sent again after a crash
+)
 
 
 class Stored(Protocol):

@@ -285,8 +285,8 @@ def test_what_arrived_is_forgotten_once_settled(room):
 
 
 def test_many_that_arrived_are_forgotten_by_themselves(room):
-    """Once two thousand have gone, they are dropped."""
-    for first in range(1, 2_100, 100):
+    """Once five hundred have gone, they are dropped."""
+    for first in range(1, 1_600, 100):
         room.add(*range(first, first + 100))
     assert room.store.count(USUAL) < 200
 
