@@ -4,7 +4,8 @@ Rules: one batch is under way at a time. A batch is taken from the queue with th
 (0 before 1), and comes from the store as soon as more waits than has just been handed in. What an endpoint did not take
 is sent again before anything else, after 1, 2, 4 ... up to 60 seconds, for ever; so order holds for each queue, and one
 message that nobody takes holds up everything behind it. What has outlived its time is not sent, unless it is being sent
-already. A turn of the loop sends a few batches only, so that a long queue keeps nobody waiting.
+already. A turn of the loop sends what came in it and a few batches of what waited, so that a long queue keeps nobody
+waiting.
 Sources: StoringAsyncEndpointExecutor.cs, EndpointExecutorFsm.cs and MessageStore.cs (`MessageIterator`,
 `CleanupProcessor`) of Azure/iotedge; RoutingModule.cs for the retry's figures.
 """
@@ -24,7 +25,7 @@ from gateway.hub.messages import Message
 FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
 BATCH = 100  # MaxUpstreamBatchSize x UpstreamFanOutFactor
-_TURN = 200  # messages that are sent before others have their turn
+_TURN = 200  # messages from the store that are sent before others have their turn
 _READ = 1_000  # read from the store at once: rows are larger than batches
 _FORGET_EVERY = (
     500  # deleting row by row would cost as much as storing; what is not deleted is sent again after a crash
@@ -58,6 +59,7 @@ class _Queue:
     forgotten: int
     stored: bool = True  # the store may have more behind `ahead`
     ahead: deque[Message] = field(default_factory=deque)  # what follows on `taken`
+    fresh: bool = False  # and was handed in, all of it in one turn of the loop
 
 
 class Outbox:
@@ -110,6 +112,7 @@ class Outbox:
             queue.stored = True
         else:
             queue.ahead.extend(messages)
+            queue.fresh = True
 
     @property
     def idle(self) -> bool:
@@ -118,7 +121,7 @@ class Outbox:
         return not (waiting or self._under_way or self._again)
 
     def pump(self) -> None:
-        """Send what can be sent now, the rest in later turns."""
+        """Send what can be sent now; of what waits in the store a part, the rest in later turns."""
         sent = 0
         while not (self._under_way or self._closed) and self._now() >= self._due:
             if sent >= _TURN:
@@ -136,7 +139,7 @@ class Outbox:
                 self._go_on_later()
                 return
             self._again, self._under_way = None, True
-            sent += len(found[1])
+            sent += 0 if found[0].fresh else len(found[1])
             self._dispatch(*found)
 
     def _go_on_later(self) -> None:
@@ -206,6 +209,7 @@ class Outbox:
     def _read(self, queue: _Queue) -> bool:
         if queue.stored:
             queue.ahead.extend(self._store.read(queue.taken, _READ, queue.name))
+            queue.fresh = False
             queue.stored = bool(queue.ahead)
         return bool(queue.ahead)
 

@@ -9,7 +9,8 @@ Source: Evaluator.cs of Azure/iotedge.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.hub.routing.config import EdgeHubConfig
@@ -18,7 +19,8 @@ from gateway.hub.routing.source import in_conditions, is_telemetry, source_of
 from gateway.hub.routing.subject import Subject
 from gateway.hub.topics import Telemetry
 
-_MOST_REMEMBERED = 4_096
+_MOST_REMEMBERED = 4_096  # topics
+_MOST_OUTCOMES = 64  # of the conditions about a body, for each topic
 
 
 class Target(NamedTuple):
@@ -30,13 +32,16 @@ class Target(NamedTuple):
     time_to_live: int
 
 
-class _Plan(NamedTuple):
-    """What is known of all messages with one topic: where they go, or which routes have to look into their bodies."""
+@dataclass(slots=True)
+class _Plan:
+    """What is known of all messages with one topic."""
 
-    targets: tuple[Target, ...]
-    routes: tuple[Route, ...]  # in their order, with those that are met whatever the body; empty when it is all decided
-    subject: Subject
     counts: bool  # as dropped, when no route takes it
+    targets: tuple[Target, ...] | None  # None when bodies have a say
+    subject: Subject
+    routes: tuple[Route, ...] = ()  # that may take it, in their order
+    asking: tuple[Callable[[Subject], bool], ...] = ()  # the conditions of those that look into the body
+    outcomes: dict[tuple[bool, ...], tuple[Target, ...]] = field(default_factory=dict)  # by what these come to
 
 
 class Router:
@@ -55,10 +60,16 @@ class Router:
         if self._always is not None:
             return self._always
         plan = self._known.get(telemetry) or self._plan(telemetry)
-        if not plan.routes:
+        if plan.targets is not None:
             return plan.targets
-        subject = plan.subject.with_body(body)
-        return self._distinct(route for route in plan.routes if not route.reads_body or route.meets(subject))
+        plan.subject.look_at(body)
+        outcome = tuple([meets(plan.subject) for meets in plan.asking])
+        targets = plan.outcomes.get(outcome)
+        if targets is None:
+            if len(plan.outcomes) >= _MOST_OUTCOMES:
+                plan.outcomes.clear()
+            targets = plan.outcomes[outcome] = self._decide(plan.routes, outcome)
+        return targets
 
     def counts(self, telemetry: Telemetry) -> bool:
         """Tell whether a message counts as dropped when no route takes it; a change of a twin does not."""
@@ -69,20 +80,22 @@ class Router:
             self._known.clear()
         system = json.loads(telemetry.system_properties)
         source = source_of(telemetry, system)
-        seen = in_conditions(telemetry, system, self._edge_device_id)
-        subject = Subject(json.loads(telemetry.properties), seen, b"")
-        routes = tuple(
-            route
-            for route in self._routes
-            if source.startswith(route.source)
-            and ((route.reads_body and subject.has_json) or route.takes(source, subject))
+        subject = Subject(json.loads(telemetry.properties), in_conditions(telemetry, system, self._edge_device_id), b"")
+        routes = [route for route in self._routes if source.startswith(route.source)]
+        open_ones = tuple(
+            route for route in routes if (route.reads_body and subject.has_json) or route.takes(source, subject)
         )
-        if not any(route.reads_body and subject.has_json for route in routes):
-            plan = _Plan(self._distinct(routes), (), subject, is_telemetry(source))
-        else:
-            plan = _Plan((), routes, subject, is_telemetry(source))
+        plan = _Plan(is_telemetry(source), None, subject, open_ones)
+        if subject.has_json:
+            plan.asking = tuple(route.meets for route in open_ones if route.reads_body)
+        if not plan.asking:
+            plan.targets = self._distinct(open_ones)
         self._known[telemetry] = plan
         return plan
+
+    def _decide(self, routes: Iterable[Route], outcome: Iterable[bool]) -> tuple[Target, ...]:
+        outcomes = iter(outcome)
+        return self._distinct(route for route in routes if not route.reads_body or next(outcomes))
 
     def _distinct(self, routes: Iterable[Route]) -> tuple[Target, ...]:
         best: dict[Sink, Route] = {}

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from gateway.hub.routing.values import MISSING, NULL, UNDEFINED, Value
 
 _ENCODINGS = {"utf-8": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
@@ -50,12 +52,9 @@ class Subject:
         self._body = body
         self._parsed: Any = None
 
-    def with_body(self, body: bytes) -> Subject:
-        """The same properties with another body."""
-        other = Subject.__new__(Subject)
-        other._properties, other._system, other._encoding = self._properties, self._system, self._encoding
-        other._body, other._parsed = body, None
-        return other
+    def look_at(self, body: bytes) -> None:
+        """Be another message with the same properties."""
+        self._body, self._parsed = body, None
 
     @property
     def has_json(self) -> bool:
@@ -73,6 +72,8 @@ class Subject:
     def body(self, path: Path) -> Value:
         """Return what stands at a path in the body: MISSING when nothing does, UNDEFINED for an object or a list."""
         found = self._at(path)
+        if type(found) is float:
+            return found
         return found if found is MISSING or found is UNDEFINED else _value(found)
 
     def includes(self, path: Path) -> Value:
@@ -81,9 +82,9 @@ class Subject:
         return found if found is UNDEFINED else found is not MISSING
 
     def _at(self, path: Path) -> Any:
-        if self._parsed is None:
-            self._parsed = self._parse()
         found = self._parsed
+        if found is None:
+            found = self._parsed = UNDEFINED if self._encoding is None else read_json(self._body, self._encoding)
         if found is UNDEFINED:
             return UNDEFINED
         for step in path:
@@ -92,14 +93,17 @@ class Subject:
             found = found[step]
         return found
 
-    def _parse(self) -> Any:
-        if self._encoding is None:
-            return UNDEFINED
-        try:
-            parsed = json.loads(self._body.decode(self._encoding).removeprefix("\ufeff"))
+
+def read_json(body: bytes, encoding: str) -> Any:
+    """Read a JSON object; UNDEFINED for anything else."""
+    try:
+        parsed = orjson.loads(body) if encoding == "utf-8" else json.loads(body.decode(encoding))
+    except ValueError:
+        try:  # with a byte order mark, NaN, half of a surrogate pair, a thousand brackets
+            parsed = json.loads(body.decode(encoding).removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             return UNDEFINED
-        return parsed if isinstance(parsed, dict) else UNDEFINED
+    return parsed if isinstance(parsed, dict) else UNDEFINED
 
 
 def _has(found: Any, step: str | int) -> bool:

@@ -184,6 +184,12 @@ def test_backlog_leaves_others_their_turns(room):
     assert (len(room.got), room.later) == (1_149, [])
 
 
+def test_messages_just_handed_in_all_go_in_their_turn(room):
+    """They are what came in one turn of the loop; to read them from the store would cost as much again."""
+    room.add(*range(1, 1_001))
+    assert (len(room.got), room.later, len(room.batches)) == (1_000, [], 10)
+
+
 def test_urgent_messages_overtake_a_backlog_between_two_batches(room):
     """They are stored while a long queue is drained; the next batch is theirs."""
     room.store.write(messages(*range(1, 1_001)), USUAL)
