@@ -76,6 +76,11 @@ class Subject:
             return found
         return found if found is MISSING or found is UNDEFINED else _value(found)
 
+    def property_or_body(self, name: str, path: Path) -> Value:
+        """Return an application property, or without it what stands at a path in the body."""
+        own = self._properties.get(name, UNDEFINED)
+        return self.body(path) if own is UNDEFINED else own
+
     def includes(self, path: Path) -> Value:
         """Tell whether the change of a twin that is the body has something at a path."""
         found = self._at(path)
@@ -88,7 +93,7 @@ class Subject:
         if found is UNDEFINED:
             return UNDEFINED
         for step in path:
-            if not _has(found, step):
+            if not ((type(found) is dict and step in found) or _has(found, step)):
                 return MISSING
             found = found[step]
         return found
