@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.hub.edge import EdgeHub
-from gateway.hub.gatekeeper import Gatekeeper
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
+from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
@@ -26,8 +25,7 @@ class BackEnd:
     upstream: IotHub
     _folder: StateFolder
     _registry: Registry | None
-    _edge: EdgeHub | None
-    _gatekeeper: Gatekeeper | None
+    _process: EdgeProcess | None
 
     @property
     def hostname(self) -> str:
@@ -42,17 +40,17 @@ class BackEnd:
     @property
     def connected_clients(self) -> int:
         """How many devices and modules are connected."""
-        return 0 if self._edge is None else len(self._edge.clients)
+        return 0 if self._process is None else len(self._process.edge.clients)
 
     @property
     def dropped(self) -> dict[str, int]:
         """How many messages Edge Hub has dropped since it started, by reason: "no_route" and "ttl_expiry"."""
-        return {} if self._edge is None else self._edge.dropped
+        return {} if self._process is None else dict(self._process.forwarder.dropped)
 
     @property
     def queue_lengths(self) -> dict[tuple[str, int], int]:
         """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
-        return {} if self._edge is None else self._edge.queue_lengths
+        return {} if self._process is None else self._process.forwarder.queue_lengths()
 
     @property
     def registry(self) -> Registry:
@@ -101,8 +99,8 @@ class BackEnd:
 
     def refresh_scope(self) -> None:
         """Let the gateway ask IoT Hub now for everything in its device scope."""
-        if self._gatekeeper is not None:
-            self._gatekeeper.refresh()
+        if self._process is not None:
+            self._process.gatekeeper.refresh()
 
     def connection_string(self, device_id: str, module_id: str | None = None) -> str:
         """The connection string of a device or module, which is registered if it is new."""
@@ -147,16 +145,16 @@ class BackEnd:
 
         Raises GatewayError when it is not connected, has not subscribed, or does not acknowledge in time.
         """
-        if self._edge is None:
+        if self._process is None:
             raise GatewayError("the gateway is not running")
         arrived: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         message = InputMessage(input_name, body, properties or {}, system_properties or {})
-        self._edge.send_to_input(f"{device_id}/{module_id}", message, settle(arrived))
+        self._process.edge.send_to_input(f"{device_id}/{module_id}", message, settle(arrived))
         if not await arrived:
             hint = "it has to be connected and to have subscribed to its inputs"
             raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
 
     def push_reported(self) -> None:
         """Send reported properties up now, instead of once in five seconds."""
-        if self._edge is not None:
-            self._edge.settle()
+        if self._process is not None:
+            self._process.edge.settle()

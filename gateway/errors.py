@@ -62,3 +62,17 @@ class CommandRefusedError(GatewayError):
         self.status = status
         self.code = code
         super().__init__(message, hint)
+
+
+class ServiceError(GatewayError):
+    """IoT Hub refuses a call of its service API.
+
+    `status` is the HTTP status; `code` the name that its error body begins with ("DeviceNotFound").
+    """
+
+    exit_code = 2
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message, hint)

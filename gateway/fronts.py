@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,7 @@ from gateway.errors import PortError
 if TYPE_CHECKING:
     from gateway.web import WebServer
 
-Name = Literal["admin"]
+Name = Literal["hub", "metrics", "admin"]
 
 
 class Fronts:
@@ -29,7 +29,7 @@ class Fronts:
 
     def __init__(self, bind: str, wanted: Mapping[Name, int | None], log: logging.Logger) -> None:
         self._bind = bind
-        self._wanted = {name: port for name, port in wanted.items() if port is not None}
+        self._wanted = {name: port for name, port in wanted.items() if port is not None and name in _MAKERS}
         self._log = log
         self._exit = AsyncExitStack()
         self.ports: dict[Name, int] = {}
@@ -57,12 +57,14 @@ class Fronts:
         await self._exit.aclose()
 
     def _make(self, name: Name, gateway: BackEnd) -> WebServer:
+        return _MAKERS[name](self, gateway)
+
+    def _admin(self, gateway: BackEnd) -> WebServer:
+        from gateway.admin.app import application  # noqa: PLC0415
         from gateway.web import Guard, WebServer  # noqa: PLC0415
 
         names = {gateway.hostname, self._bind}
-        match name:
-            case "admin":
-                from gateway.admin.app import application  # noqa: PLC0415
+        return WebServer(Guard(application(gateway), names=names, token=self.token, any_host=self.token is not None))
 
-                guarded = Guard(application(gateway), names=names, token=self.token, any_host=self.token is not None)
-                return WebServer(guarded)
+
+_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"admin": Fronts._admin}

@@ -150,6 +150,15 @@ def up(
     https_port: Annotated[
         int, _option("--https-port", "MQTT over WebSocket, and HTTPS; 0 takes any free port.", min=0, max=65535)
     ] = 443,
+    hub_port: Annotated[
+        int, _option("--hub-port", "The cloud's service API, HTTPS; 0 takes any free port.", min=0, max=65535)
+    ] = 8443,
+    metrics_port: Annotated[
+        int, _option("--metrics-port", "Edge Hub's metrics, HTTP; 0 takes any free port.", min=0, max=65535)
+    ] = 9600,
+    admin_port: Annotated[
+        int, _option("--admin-port", "What arrived, the clock, the link: HTTP; 0 takes any.", min=0, max=65535)
+    ] = 0,
     bind: Annotated[str, _option("--bind", "Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
     setting: Annotated[
         list[str] | None,
@@ -209,6 +218,9 @@ def up(
         seed=seed,
         mqtt_port=mqtt_port,
         https_port=https_port,
+        hub_port=hub_port,
+        metrics_port=metrics_port,
+        admin_port=admin_port,
         bind=bind,
         settings=tuple(setting or ()),
         state=state,

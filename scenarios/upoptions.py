@@ -38,6 +38,9 @@ class Options:
     seed: int | None = None
     mqtt_port: int = 8883
     https_port: int = 443
+    hub_port: int = 8443
+    metrics_port: int = 9600
+    admin_port: int = 0
     bind: str = "127.0.0.1"
     settings: Sequence[str] = ()
     state: Path | None = None

@@ -58,16 +58,6 @@ class EdgeHub:
         """Take telemetry too: through `forwarder`, as the hub's own twin has it."""
         self._forwarder, self._twin = forwarder, twin
 
-    @property
-    def dropped(self) -> dict[str, int]:
-        """How many messages were dropped, by reason; see Forwarder."""
-        return {} if self._forwarder is None else dict(self._forwarder.dropped)
-
-    @property
-    def queue_lengths(self) -> dict[tuple[str, int], int]:
-        """How many messages wait; see Forwarder."""
-        return {} if self._forwarder is None else self._forwarder.queue_lengths()
-
     # -- what connections tell ----------------------------------------------------------------------------------------
 
     def connected(self, client: Client) -> None:

@@ -353,7 +353,7 @@ async def test_full_store_closes_without_puback_and_the_gateway_lives(start, tmp
     """A real SQLite file that may not grow: the publisher is closed unanswered, others stay, later it works again."""
     hub = await start(state=tmp_path)
     publisher, idle = await hub.join("publisher"), await hub.join("idle")
-    store = hub.gateway._server.intake._store
+    store = hub.gateway._process.server.intake._store
     pages = store._database.execute("PRAGMA page_count").fetchone()[0]
     store._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
     publisher.send(p.publish(body=bytes(200_000)))

@@ -328,7 +328,7 @@ async def test_amqtts_own_data_plane_is_never_reached(reached, start):
     await hub.join(keep_alive=1)
     hub.clock.elapse(100)
     await hub.event(ClientDisconnected, reason="Keep Alive timed out.")
-    broker = hub.gateway._server.sessions._broker
+    broker = hub.gateway._process.server.sessions._broker
     assert broker._broadcast_queue.empty()
     assert broker._retained_messages == {}
     await hub.gateway.stop()
@@ -337,7 +337,7 @@ async def test_amqtts_own_data_plane_is_never_reached(reached, start):
 
 async def test_connection_costs_no_task(hub):
     """amqtt makes eleven tasks per connection; ours makes none, idle, publishing or refused."""
-    server = hub.gateway._server
+    server = hub.gateway._process.server
     client = await hub.join("warm")
     before = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}, len(asyncio.all_tasks())
     clients = [await hub.join(f"d{number}") for number in range(50)]
@@ -365,7 +365,7 @@ async def test_message_to_iothub_topics_leaves_no_zombie(hub):
     assert len(hub.gateway.upstream.inbox) == 1
     client.abort()
     await hub.event(ClientDisconnected)
-    session, handler = hub.gateway._server.sessions._broker._sessions["press"]
+    session, handler = hub.gateway._process.server.sessions._broker._sessions["press"]
     assert (session.transitions.state, handler.link) == ("disconnected", None)
 
 
@@ -377,7 +377,7 @@ async def test_session_of_a_new_connection_has_its_own_address(hub):
     first.abort()
     await hub.event(ClientDisconnected)
     second = await hub.join(clean=False, present=True)
-    session, _ = hub.gateway._server.sessions._broker._sessions["press"]
+    session, _ = hub.gateway._process.server.sessions._broker._sessions["press"]
     assert f"{session.remote_address}:{session.remote_port}" == second.peer
     assert session.ssl_object is None
 

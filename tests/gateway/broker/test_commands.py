@@ -196,7 +196,7 @@ async def test_device_that_does_not_read_keeps_its_messages_at_the_cloud(hub):
     for _ in range(50):
         commands.send("press", bytes(60_000))
         await hub.turn()
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     assert not connection.writable
     assert len(commands._locked) < 50
     for _ in range(50):

@@ -119,7 +119,7 @@ async def test_random_frames_do_no_harm(watched, seed):
 async def test_client_that_does_not_read_pongs_is_held_back(hub):
     """Pings are no longer read once its answers pile up; when it reads, every pong comes."""
     web = await hub.websocket(dialled={"receive_buffer": 4096})
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     transport = connection._transport
     sent = 0
     while transport.is_reading():
@@ -137,7 +137,7 @@ async def test_slow_reader_does_not_hold_others_up(hub):
     """While one client's pongs wait, another one publishes over WebSocket and a third on 8883."""
     slow = await hub.websocket(dialled={"receive_buffer": 4096})
     slow.send(w.binary(hub.hello("slow")))
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     ping = w.frame(w.PING, b"x" * 125)
     while connection._transport.is_reading():
         slow.send(ping * 100)

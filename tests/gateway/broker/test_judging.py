@@ -30,7 +30,7 @@ async def waiting(hub, *behind):
     hub.gateway.upstream.online = False
     client = await hub.dial()
     client.send(packet, *behind)
-    await until(lambda: any(one._late for one in hub.gateway._server.connections))
+    await until(lambda: any(one._late for one in hub.gateway._process.server.connections))
     return client
 
 
@@ -78,7 +78,7 @@ async def test_stranger_is_let_in_when_the_cloud_is_back(hub):
 async def test_bytes_behind_a_waiting_connect_are_bounded(hub):
     """What does not fit stays with the peer until the answer; then nothing is lost."""
     client = await waiting(hub)
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     packets = [p.publish(body=bytes(8_000), packet_id=number) for number in range(1, 101)]
     client.send(*packets)
     await until(lambda: not connection._transport.is_reading())
@@ -101,7 +101,7 @@ async def test_client_that_leaves_while_it_waits_is_forgotten(hub, how):
     hub.gateway.upstream.online = True
     await hub.turn()
     assert hub.of(ClientConnected) == hub.of(HandshakeFailed) == []
-    assert hub.gateway._server.connections == set()
+    assert hub.gateway._process.server.connections == set()
 
 
 async def test_waiting_client_does_not_keep_the_gateway_from_stopping(hub):

@@ -36,7 +36,7 @@ async def over_tls(port, context, data):
 
 async def settled(hub):
     """Let the loop turn until every connection of the gateway is gone."""
-    server = hub.gateway._server
+    server = hub.gateway._process.server
     for _ in range(10_000):
         if not server.connections and not server.closing:
             break
@@ -49,7 +49,7 @@ async def settled(hub):
 async def census(hub):
     """Tasks, descriptors, connections and sessions."""
     await settled(hub)
-    server = hub.gateway._server
+    server = hub.gateway._process.server
     return {
         "tasks": len(asyncio.all_tasks()),
         "descriptors": descriptor_count(),
@@ -202,7 +202,7 @@ async def test_take_overs_leave_nothing(quiet):
     for _ in range(100):
         await twice()
     assert await census(quiet) == before
-    assert quiet.gateway._server.sessions._broker._subscriptions == {}
+    assert quiet.gateway._process.server.sessions._broker._subscriptions == {}
     await works(quiet)
 
 

@@ -40,7 +40,7 @@ class Caller:
 
     async def listen(self):
         """Open the listener."""
-        server, gateway = self.hub.gateway._server, self.hub.gateway
+        server, gateway = self.hub.gateway._process.server, self.hub.gateway
         calls = MethodCalls(
             edge_device_id="leafgate-edge",
             hub_hostname=gateway.hub_hostname,

@@ -190,7 +190,7 @@ async def test_cancelled_call_leaves_nothing_behind(hub):
     assert await client.packet() == p.puback()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert hub.gateway._edge._methods._called == {}
+    assert hub.gateway._process.edge._methods._called == {}
 
 
 async def test_method_while_the_cloud_is_away_is_404(hub):

@@ -19,7 +19,7 @@ STRANGER = p.sas("hub.leafgate.test/devices/press", "AAAA", 1_700_003_600)
 
 def table(hub):
     """amqtt's session table."""
-    return hub.gateway._server.sessions._broker._sessions
+    return hub.gateway._process.server.sessions._broker._sessions
 
 
 async def refusal(hub, packet, context=None):
@@ -282,7 +282,7 @@ async def test_take_over_chain_keeps_the_last(hub):
         await client.eof()
     clients[-1].send(p.PINGREQ)
     assert await clients[-1].packet() == p.PINGRESP
-    assert len(hub.gateway._server.connections) == 1
+    assert len(hub.gateway._process.server.connections) == 1
     assert list(table(hub)) == ["press"]
 
 
@@ -386,7 +386,7 @@ async def test_clean_session_is_not_present_for_a_successor_while_it_lives(hub):
     await hub.join(clean=False, present=False)
     await first.eof()
     assert dict(table(hub)["press"][0].subscriptions) == {}
-    assert hub.gateway._server.sessions._broker._subscriptions == {}
+    assert hub.gateway._process.server.sessions._broker._subscriptions == {}
 
 
 async def test_session_present_is_never_said_with_a_refusal(hub):
@@ -412,7 +412,7 @@ async def test_refused_client_leaves_no_session(hub, clean):
 async def test_resubscribing_replaces_the_first(hub):
     """The same filter again changes the QoS and is there once (MQTT 3.8.4-3)."""
     client = await hub.join()
-    name, broker = "devices/press/messages/devicebound/#", hub.gateway._server.sessions._broker
+    name, broker = "devices/press/messages/devicebound/#", hub.gateway._process.server.sessions._broker
     for qos in (1, 0, 0, 1):
         client.send(p.subscribe((name, qos)))
         assert await client.packet() == bytes((0x90, 3, 0, 1, qos))
@@ -427,7 +427,7 @@ async def test_resubscribing_replaces_the_first(hub):
 async def test_subscriptions_of_two_clients_do_not_mix(hub):
     """Unsubscribing or leaving takes away one's own subscription only."""
     one, two = await hub.join("one"), await hub.join("two")
-    broker = hub.gateway._server.sessions._broker
+    broker = hub.gateway._process.server.sessions._broker
     for client in (one, two):
         client.send(p.subscribe(("#", 1)))
         await client.packet()

@@ -128,7 +128,7 @@ async def test_will_is_sent_when_keep_alive_runs_out(hub):
 
 async def flood(hub, deaf, good):
     """PUBLISH without ever reading until the gateway reads no more from `deaf`; returns how many packets that took."""
-    (connection,) = (one for one in hub.gateway._server.connections if one.client_id == "deaf")
+    (connection,) = (one for one in hub.gateway._process.server.connections if one.client_id == "deaf")
     # the kernel's own 4 MiB would take most of a million PUBACKs to fill
     connection._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
     packet, sent = p.publish("devices//messages/events", b"") * 500, 0
@@ -159,7 +159,7 @@ async def test_client_that_never_reads_is_held_back_alone(start, end):
     assert held < 4 * 1024 * 1024
     good.send(p.publish(body=b"x"))
     assert await good.packet() == p.puback()
-    server = hub.gateway._server
+    server = hub.gateway._process.server
     if end == "reset":
         deaf.reset()
         await hub.event(ClientDisconnected, client_id="deaf")
@@ -192,7 +192,7 @@ async def test_long_topics_are_not_remembered(hub):
     for one in range(20):
         client.send(p.publish("devices/press/messages/events/a=" + f"{one:0{300 * (one + 1)}}"))
         await client.packet()
-    remembered = hub.gateway._server._telemetry
+    remembered = hub.gateway._process.server._telemetry
     assert len(remembered) == 1
     assert [len(one.properties["a"]) for one in hub.gateway.upstream.inbox.messages] == [
         300 * (one + 1) for one in range(20)

@@ -81,14 +81,14 @@ async def test_any_client_certificate_completes_the_handshake(hub, chain, shown,
     client.send(hub.hello())
     assert await client.packet() == b"\x20\x02\0\0"
     assert hub.of(ClientConnected)[0].tls_version == f"TLSv{version}"
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     assert connection._tls.peer().certificates == tuple(der(sent))
 
 
 async def test_answers_leave_at_once(hub):
     """Nagle's algorithm is off: an answer never waits for the peer's delayed acknowledgement."""
     await hub.join()
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     accepted = connection._transport.get_extra_info("socket")
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

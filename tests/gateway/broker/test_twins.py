@@ -278,7 +278,7 @@ async def test_device_that_does_not_read_is_caught_up_with(hub):
     twins = hub.gateway.upstream.twins
     client.send(p.publish("$iothub/twin/GET/?$rid=1", b"", qos=0))
     await client.packet()
-    (connection,) = hub.gateway._server.connections
+    (connection,) = hub.gateway._process.server.connections
     version = 1
     while connection.writable:
         version = twins.update_desired("press", {"n": "x" * 4_000 + str(version)})

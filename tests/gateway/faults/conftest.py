@@ -38,7 +38,7 @@ async def refused(hub, context=None):
 
 def inside(hub, device_id):
     """The gateway's end of a device's connection."""
-    return next(one for one in hub.gateway._server.connections if one.client_id == device_id)
+    return next(one for one in hub.gateway._process.server.connections if one.client_id == device_id)
 
 
 def timers_of(package):

@@ -123,7 +123,7 @@ async def test_silent_lets_go_of_a_client_that_leaves(hub):
     """A client that gives up is gone on the gateway's side as well."""
     hub.gateway.faults.add("silent")
     client = await hello(hub)
-    server = hub.gateway._server
+    server = hub.gateway._process.server
     await until(lambda: len(server.connections) == 1)
     client.abort()
     await until(lambda: not server.connections and not server.closing)
@@ -269,7 +269,7 @@ async def test_fault_of_one_client_among_twenty_touches_it_alone(hub, kind):
     assert handle.touched == 2
     hub.gateway.faults.remove(handle)
     target.abort()
-    await until(lambda: not hub.gateway._server.closing)
+    await until(lambda: not hub.gateway._process.server.closing)
     await visit(hub, "dev7")
 
 
@@ -282,7 +282,7 @@ async def test_half_close_ends_one_way_alone(hub):
     assert (await hub.gateway.upstream.inbox.next_message()).body == b"still heard"
     connection = inside(hub, "press")
     hub.gateway.faults.remove(handle)
-    await until(lambda: connection not in hub.gateway._server.closing | hub.gateway._server.connections)
+    await until(lambda: connection not in hub.gateway._process.server.closing | hub.gateway._process.server.connections)
     await visit(hub)
 
 

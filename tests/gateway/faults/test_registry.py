@@ -148,7 +148,7 @@ async def test_clients_under_a_fault_leave_nothing(quiet, kind):
     quiet.gateway.faults.add(kind, **KINDS[kind])
     for _ in range(5):
         await asyncio.gather(*(meet() for _ in range(20)))
-    await until(lambda: not quiet.gateway._server.connections)
+    await until(lambda: not quiet.gateway._process.server.connections)
     assert not quiet.gateway.faults._lines
     quiet.gateway.faults.clear()
     assert await census(quiet) == before
