@@ -58,8 +58,8 @@ class _Queue:
     delivered: int  # everything through here has arrived or was dropped
     forgotten: int
     stored: bool = True  # the store may have more behind `ahead`
-    ahead: deque[Message] = field(default_factory=deque)  # what follows on `taken`
-    fresh: bool = False  # and was handed in, all of it in one turn of the loop
+    ahead: deque[Message] = field(default_factory=deque)  # what follows on `taken`, as the store has it
+    fresh: Sequence[Message] = ()  # likewise, just handed in: nothing else waits then
 
 
 class Outbox:
@@ -108,20 +108,25 @@ class Outbox:
     def add(self, priority: int, messages: Sequence[Message]) -> None:
         """Messages have been stored in the queue of that priority."""
         queue = self._queues[priority]
-        if queue.stored or queue.ahead or self._under_way or self._again:
+        if queue.stored or queue.ahead or queue.fresh or self._under_way or self._again:
             queue.stored = True
         else:
-            queue.ahead.extend(messages)
-            queue.fresh = True
+            queue.fresh = messages
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        waiting = any(queue.stored or queue.ahead for queue in self._queues.values())
+        waiting = any(queue.stored or queue.ahead or queue.fresh for queue in self._queues.values())
         return not (waiting or self._under_way or self._again)
 
     def pump(self) -> None:
         """Send what can be sent now; of what waits in the store a part, the rest in later turns."""
+        self._pump()
+        for queue in self._queues.values():
+            if queue.fresh:  # it has to wait: the store has it, too
+                queue.fresh, queue.stored = (), True
+
+    def _pump(self) -> None:
         sent = 0
         while not (self._under_way or self._closed) and self._now() >= self._due:
             if sent >= _TURN:
@@ -139,7 +144,7 @@ class Outbox:
                 self._go_on_later()
                 return
             self._again, self._under_way = None, True
-            sent += 0 if found[0].fresh else len(found[1])
+            sent += len(found[1]) if found[0].stored else 0
             self._dispatch(*found)
 
     def _go_on_later(self) -> None:
@@ -178,6 +183,10 @@ class Outbox:
     def _next(self) -> tuple[_Queue, Sequence[Message]] | None:
         """The next batch; an empty one when there may be more behind a great many that were dropped."""
         for queue in self._queues.values():
+            if queue.fresh:
+                fresh, queue.fresh = queue.fresh[: self._batch], queue.fresh[self._batch :]
+                queue.taken = fresh[-1].sequence
+                return queue, fresh
             batch: list[Message] = []
             while len(batch) < self._batch:
                 message = self._first(queue)
@@ -209,7 +218,6 @@ class Outbox:
     def _read(self, queue: _Queue) -> bool:
         if queue.stored:
             queue.ahead.extend(self._store.read(queue.taken, _READ, queue.name))
-            queue.fresh = False
             queue.stored = bool(queue.ahead)
         return bool(queue.ahead)
 

@@ -291,7 +291,7 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     await hub.gateway.stop()
     database = sqlite3.connect(state / "messages.db")
     waiting = msgpack.packb([(41, "press", None, 1000, "{}", "{}", b"old")])
-    database.execute("INSERT INTO batch_1 VALUES (41, ?)", (waiting,))
+    database.execute("INSERT INTO batch_1 VALUES (41, 41, 1, 1, ?)", (waiting,))
     database.commit()
     database.close()
     again = await start(state=state)
@@ -444,6 +444,11 @@ def check_store(path, acknowledged):
     return numbers
 
 
+def by_device(arrived):
+    """The numbers of each device's messages as they came."""
+    return [[number for name, number in arrived if name == each] for each in dict(arrived)]
+
+
 @pytest.mark.parametrize(("least", "most"), [(1, 100), (200, 1_000), (1_000, 1_500), (4_500, 6_500)])
 async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     """kill -9 under load: each message that got its PUBACK is in the file, and a restart delivers what waits there."""
@@ -462,5 +467,10 @@ async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     await asyncio.gather(*publishers)
     waiting = check_store(tmp_path / "messages.db", load.acknowledged)
     async with Gateway(state=tmp_path) as again:
-        assert [one.sequence for one in again.upstream.inbox.messages] == waiting
+        inbox = again.upstream.inbox
+        for _ in waiting:
+            await inbox.next_message(timeout=20)
+        arrived = [(one.device_id, one.sequence) for one in inbox.messages]
+        assert sorted(sequence for _, sequence in arrived) == waiting
+        assert all(sorted(numbers) == numbers for numbers in by_device(arrived))
         assert len(again.registry) == 4 + 2  # and the gateway's own device with its $edgeHub
