@@ -36,6 +36,7 @@ from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
 from gateway.upstream.hub import IotHub
+from gateway.upstream.link import LinkState
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class EdgeProcess:
             store,
             default_config(),
             to_cloud=around.upstream.link.send,
+            instant=lambda: around.upstream.link.state is LinkState.UP,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             settings=around.settings,

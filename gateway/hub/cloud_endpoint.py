@@ -10,7 +10,7 @@ Source: CloudEndpoint.cs of Azure/iotedge (`ProcessByClients`, `ProcessClientMes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.hub.messages import Message, size_of
 from gateway.hub.outbox import Send
@@ -23,40 +23,66 @@ _Client = tuple[str, str | None]
 
 
 class CloudEndpoint:
-    """Splits what an outbox sends into what the line carries at once."""
+    """Splits what an outbox sends into what the line carries at once.
 
-    def __init__(self, send: Send, *, batch_size: int, fan_out: int) -> None:
+    While `instant` says that the line carries anything in no time, nobody could tell waves apart: there are none then.
+    """
+
+    def __init__(
+        self, send: Send, *, batch_size: int, fan_out: int, instant: Callable[[], bool] = lambda: False
+    ) -> None:
         self._send = send
+        self._instant = instant
         self._batch_size = batch_size
         self._fan_out = fan_out
+        self._few = min(batch_size, fan_out)
 
     def send(self, messages: Sequence[Message], done: Done) -> None:
         """Send; `done` gets those that have to be sent again, in their order."""
         if HUB_MODULE in [message.module_id for message in messages]:
             messages = [_outward(message) for message in messages]
-        if len(messages) <= min(self._batch_size, self._fan_out) and sum(map(size_of, messages)) <= LARGEST_BATCH:
-            self._send(messages, done)  # however many clients they are from
+        if len(messages) == 1 or self._instant():
+            self._send(messages, done)
             return
-        clients: dict[_Client, list[Message]] = {}
-        for message in messages:
-            clients.setdefault((message.device_id, message.module_id), []).append(message)
-        batches = [self._batches(of_one) for of_one in clients.values()]
-        groups = [batches[start : start + self._fan_out] for start in range(0, len(batches), self._fan_out)]
-        _Round(groups, self._send, done).go_on()
+        largest = max([len(one[4]) + len(one[5]) + len(one[6]) for one in messages])  # size_of, without the calls
+        small = largest * self._batch_size <= LARGEST_BATCH
+        if small and len(messages) <= self._few:
+            self._send(messages, done)  # however many clients they are from
+        else:
+            _Round(self._waves(messages, {} if small else self._limits(messages)), self._send, done).go_on()
 
-    def _batches(self, messages: list[Message]) -> list[list[Message]]:
-        """The batches of one client's messages, the last one first."""
-        size = min(len(messages), self._batch_size)
-        if size > 1:
-            size = max(1, min(size, LARGEST_BATCH // max(1, *map(size_of, messages))))
-        return [messages[start : start + size] for start in range(0, len(messages), size)][::-1]
+    def _limits(self, messages: Sequence[Message]) -> dict[_Client, int]:
+        """How many messages a batch of each client has, by its largest one."""
+        largest: dict[_Client, int] = {}
+        for message in messages:
+            client = message[1:3]
+            largest[client] = max(largest.get(client, 1), size_of(message))
+        return {client: max(1, min(self._batch_size, LARGEST_BATCH // size)) for client, size in largest.items()}
+
+    def _waves(self, messages: Sequence[Message], limits: Mapping[_Client, int]) -> list[list[Message]]:
+        """The waves, the last one first: those of the first ten clients, then those of the next."""
+        waves: dict[tuple[int, int], list[Message]] = {}
+        counts: dict[_Client, list[int]] = {}  # group and number of messages so far
+        usual, fan_out = self._batch_size, self._fan_out
+        for message in messages:
+            client = message[1:3]  # device and module
+            place = counts.get(client)
+            if place is None:
+                place = counts[client] = [len(counts) // fan_out, 0]
+            wave = place[0], place[1] // (limits.get(client, usual) if limits else usual)
+            place[1] += 1
+            if wave in waves:
+                waves[wave].append(message)
+            else:
+                waves[wave] = [message]
+        return [waves[wave] for wave in sorted(waves, reverse=True)]
 
 
 class _Round:
-    """What an outbox has handed in at once, by groups of clients; whose batches are what is left of them."""
+    """What an outbox has handed in at once, wave by wave."""
 
-    def __init__(self, groups: list[list[list[list[Message]]]], send: Send, done: Done) -> None:
-        self._groups = groups[::-1]
+    def __init__(self, waves: list[list[Message]], send: Send, done: Done) -> None:
+        self._waves = waves
         self._send = send
         self._done = done
         self._failed: list[Message] = []
@@ -64,13 +90,9 @@ class _Round:
 
     def go_on(self) -> None:
         """Send wave after wave, until nothing is left."""
-        while self._groups:
-            clients = self._groups[-1] = [batches for batches in self._groups[-1] if batches]
-            if not clients:
-                self._groups.pop()
-                continue
+        while self._waves:
             self._at_once = self._under_way = True
-            self._send(sorted(message for batches in clients for message in batches.pop()), self._heard)
+            self._send(self._waves.pop(), self._heard)
             self._at_once = False
             if self._under_way:
                 return
@@ -79,12 +101,12 @@ class _Round:
     def _heard(self, failed: Sequence[Message]) -> None:
         """Keep what failed, and with it all that is left of the same clients."""
         self._under_way = False
-        self._failed += failed
-        senders = {(message.device_id, message.module_id) for message in failed}
-        for batches in self._groups[-1] if senders else ():
-            if batches and (batches[0][0].device_id, batches[0][0].module_id) in senders:
-                self._failed += [message for batch in batches for message in batch]
-                batches.clear()
+        if failed:
+            self._failed += failed
+            senders = {message[1:3] for message in failed}
+            self._failed += [one for wave in self._waves for one in wave if one[1:3] in senders]
+            left = ([one for one in wave if one[1:3] not in senders] for wave in self._waves)
+            self._waves = [wave for wave in left if wave]
         if not self._at_once:
             self.go_on()
 

@@ -46,7 +46,10 @@ SendToInput = Callable[[str, InputMessage, Callable[[bool], None]], None]
 
 
 class Forwarder:
-    """Knows where messages go, and sees that they get there. `dropped` counts messages by reason."""
+    """Knows where messages go, and sees that they get there. `dropped` counts messages by reason.
+
+    `instant` tells whether the line to the cloud carries anything in no time.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Forwarder:
         config: EdgeHubConfig,
         *,
         to_cloud: Send,
+        instant: Callable[[], bool] = lambda: False,
         to_input: SendToInput,
         edge_device_id: str,
         settings: Settings,
@@ -64,7 +68,7 @@ class Forwarder:
         self.dropped: Counter[str] = Counter()
         self._store = store
         batch_size, fan_out = settings.max_upstream_batch_size, settings.upstream_fan_out
-        self._to_cloud = CloudEndpoint(to_cloud, batch_size=batch_size, fan_out=fan_out).send
+        self._to_cloud = CloudEndpoint(to_cloud, batch_size=batch_size, fan_out=fan_out, instant=instant).send
         self._settings = settings
         self._later = later
         self._to_input = to_input

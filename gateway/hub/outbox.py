@@ -27,9 +27,8 @@ LAST_RETRY = 60.0
 BATCH = 100  # MaxUpstreamBatchSize x UpstreamFanOutFactor
 _TURN = 200  # messages from the store that are sent before others have their turn
 _READ = 1_000  # read from the store at once: rows are larger than batches
-_FORGET_EVERY = (
-    500  # deleting row by row would cost as much as storing; what is not deleted is sent again after a crash
-)
+#: deleting row by row would cost as much as storing; what is not deleted is sent again after a crash
+_FORGET_EVERY = 500
 
 
 class Stored(Protocol):
@@ -122,9 +121,10 @@ class Outbox:
     def pump(self) -> None:
         """Send what can be sent now; of what waits in the store a part, the rest in later turns."""
         self._pump()
-        for queue in self._queues.values():
-            if queue.fresh:  # it has to wait: the store has it, too
-                queue.fresh, queue.stored = (), True
+        if self._under_way or self._again:
+            for queue in self._queues.values():
+                if queue.fresh:  # it has to wait: the store has it, too
+                    queue.fresh, queue.stored = (), True
 
     def _pump(self) -> None:
         sent = 0
@@ -187,6 +187,8 @@ class Outbox:
                 fresh, queue.fresh = queue.fresh[: self._batch], queue.fresh[self._batch :]
                 queue.taken = fresh[-1].sequence
                 return queue, fresh
+            if not (queue.ahead or queue.stored):
+                continue
             batch: list[Message] = []
             while len(batch) < self._batch:
                 message = self._first(queue)

@@ -115,6 +115,18 @@ def test_many_batches_that_arrive_at_once_need_no_depth():
         assert (len(line.batches), line.told) == (6_000, [[]])
 
 
+def test_line_that_takes_no_time_gets_everything_as_it_came():
+    """Waves would make no difference but for the order among clients."""
+    line = Line()
+    line.endpoint = CloudEndpoint(line.carry, batch_size=2, fan_out=2, instant=lambda: not line.slow)
+    line.refusing = {7}
+    line.send([message(number, f"dev{number % 5}") for number in range(20)])
+    assert (line.numbers, line.told) == ([list(range(20))], [[7]])
+    line.slow = True
+    line.send([message(number, f"dev{number % 5}") for number in range(20)])
+    assert line.numbers[1:] == [[0, 1, 5, 6]]
+
+
 def test_iot_hub_is_not_told_whose_twin_has_changed():
     """A twin change is the hub's own; who made it is for routes and modules (DeviceClientMessageConverter.cs)."""
     own = twin_change("edge", "press", "m")
