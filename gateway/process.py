@@ -89,6 +89,7 @@ class EdgeProcess:
         around, log, now = self._around, self._around.log, self._around.clock.now
         store = around.folder.open_store()
         self._exit.callback(store.close)
+        around.upstream.inbox.store_origin = store.origin
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)

@@ -8,15 +8,18 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import islice
 from typing import Any
 
-from gateway.hub.messages import Message
+from gateway.hub.messages import Message, edge_message_id
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One message as a back end reads it; `enqueued_time` is when the gateway took it."""
+    """One message as a back end reads it; `enqueued_time` is when the gateway took it.
+
+    A message that arrives twice has the same `edge_message_id` both times, and no other message has it.
+    """
 
     sequence: int
     device_id: str
@@ -25,6 +28,7 @@ class Delivered:
     properties: Mapping[str, str | None]
     system_properties: Mapping[str, str]
     body: bytes
+    edge_message_id: str = ""
 
     def json(self) -> Any:
         """The body read as JSON."""
@@ -43,7 +47,9 @@ class Inbox:
         self.limit = limit
         self.byte_limit = byte_limit
         self.forgotten = 0
+        self.store_origin = "0" * 32  # of the gateway's store: with it, a number becomes an id (gateway.store.Store)
         self._bytes = 0
+        self._total = 0
         self._messages: deque[Message] = deque()
         self._waiting: deque[Message] = deque()  # those that next_message has not handed out
         self._arrived = asyncio.Event()
@@ -54,18 +60,19 @@ class Inbox:
     @property
     def messages(self) -> tuple[Delivered, ...]:
         """Everything kept, oldest first."""
-        return tuple(map(_delivered, self._messages))
+        return tuple(map(self._delivered, self._messages))
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages in; the oldest go when there are too many."""
         self._messages.extend(messages)
         self._waiting.extend(messages)
+        self._total += len(messages)
         self._bytes += sum(map(_size, messages))
         while len(self._messages) > self.limit or self._bytes > self.byte_limit:
             oldest = self._messages.popleft()
             self._bytes -= _size(oldest)
             self.forgotten += 1
-            if self._waiting and self._waiting[0].sequence <= oldest.sequence:
+            if self._waiting and self._waiting[0] is oldest:
                 self._waiting.popleft()
         self._arrived.set()
 
@@ -80,16 +87,15 @@ class Inbox:
                 for message in candidates:
                     if device_id in (None, message.device_id):
                         self._waiting.remove(message)
-                        return _delivered(message)
-                seen = self._waiting[-1].sequence if self._waiting else 0
+                        return self._delivered(message)
+                seen = self._total
                 self._arrived.clear()
                 await self._arrived.wait()
-                candidates = self._newer_than(seen)
+                candidates = self._newest(self._total - seen)
 
-    def _newer_than(self, sequence: int) -> list[Message]:
-        """What has arrived since, found from the end: others' messages may be many."""
-        newer = list(takewhile(lambda message: message.sequence > sequence, reversed(self._waiting)))
-        return newer[::-1]
+    def _newest(self, count: int) -> list[Message]:
+        """What has arrived last, found from the end: others' messages may be many."""
+        return list(islice(reversed(self._waiting), count))[::-1]
 
     def clear(self) -> None:
         """Forget everything that arrived."""
@@ -97,18 +103,18 @@ class Inbox:
         self._waiting.clear()
         self._bytes = 0
 
+    def _delivered(self, message: Message) -> Delivered:
+        return Delivered(
+            sequence=message.sequence,
+            device_id=message.device_id,
+            module_id=message.module_id,
+            enqueued_time=datetime.fromtimestamp(message.enqueued / 1000, UTC),
+            properties=json.loads(message.properties),
+            system_properties=json.loads(message.system_properties),
+            body=message.body,
+            edge_message_id=edge_message_id(self.store_origin, message.sequence),
+        )
+
 
 def _size(message: Message) -> int:
     return len(message.body) + len(message.properties) + len(message.system_properties)
-
-
-def _delivered(message: Message) -> Delivered:
-    return Delivered(
-        sequence=message.sequence,
-        device_id=message.device_id,
-        module_id=message.module_id,
-        enqueued_time=datetime.fromtimestamp(message.enqueued / 1000, UTC),
-        properties=json.loads(message.properties),
-        system_properties=json.loads(message.system_properties),
-        body=message.body,
-    )

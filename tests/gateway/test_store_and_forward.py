@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from uuid import UUID
 
 import pytest
 
@@ -137,6 +138,31 @@ async def test_messages_of_one_device_go_up_ten_at_a_time(start):
         await hub.turn()
         arrived.append(len(bodies(hub)))
     assert arrived == [1, 21, 36, 41]
+
+
+async def test_message_that_arrives_twice_has_one_id(start, tmp_path):
+    """Whoever reads upstream can leave repetitions out; over a restart, and beside another gateway's messages, too."""
+    hub = await start(state=tmp_path / "one")
+    leaf = await hub.join()
+    carry = hub.gateway.upstream.link._deliver
+
+    def lose_the_answer(messages):
+        carry(messages)
+        return messages
+
+    hub.gateway.upstream.link._deliver = lose_the_answer
+    await publish(leaf, b"1", b"2")
+    hub.gateway.upstream.link._deliver = carry
+    first = [one.edge_message_id for one in hub.gateway.upstream.inbox.messages]
+    await hub.close()
+    again, other = await start(state=tmp_path / "one"), await start(state=tmp_path / "other")
+    arrived = again.gateway.upstream.inbox.messages
+    await publish(await other.join(), b"1")
+    assert [one.body for one in arrived] == [b"1", b"2"]
+    assert first == [arrived[0].edge_message_id]
+    assert all(UUID(one.edge_message_id).version == 8 for one in arrived)
+    ids = {one.edge_message_id for one in (*arrived, *other.gateway.upstream.inbox.messages)}
+    assert len(ids) == 3
 
 
 async def test_full_memory_refuses_and_takes_again(hub):

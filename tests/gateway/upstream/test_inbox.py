@@ -101,3 +101,13 @@ async def test_inbox_hands_out_nothing_that_had_to_go():
     inbox = Inbox(limit=2)
     inbox.deliver([message(1), message(2), message(3)])
     assert (await inbox.next_message()).sequence == 2
+
+
+async def test_waiting_finds_what_arrives_with_a_smaller_number():
+    """Urgent messages and repetitions arrive out of the order of their numbers; who waits gets them all the same."""
+    inbox = Inbox()
+    inbox.deliver([message(9, "mill")])
+    waiting = asyncio.create_task(inbox.next_message("press", timeout=20))
+    await asyncio.sleep(0)
+    inbox.deliver([message(2)])
+    assert (await waiting).sequence == 2
