@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.faults import Faults
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
+from gateway.upstream.device import THIS_GATEWAY
 from gateway.upstream.hub import IotHub, method_call, settle
-from gateway.upstream.registry import THIS_GATEWAY
 
 
 class BackEnd:
@@ -23,6 +25,8 @@ class BackEnd:
     hub_hostname: str
     edge_device_id: str
     upstream: IotHub
+    clock: Clock
+    faults: Faults
     _folder: StateFolder
     _registry: Registry | None
     _process: EdgeProcess | None
@@ -36,6 +40,15 @@ class BackEnd:
     def running(self) -> bool:
         """Whether Edge Hub takes connections."""
         raise NotImplementedError
+
+    async def settled(self) -> None:
+        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
+        raise NotImplementedError
+
+    @property
+    def process(self) -> EdgeProcess | None:
+        """Edge Hub as it runs; None while it is down. For the gateway's own use."""
+        return self._process
 
     @property
     def connected_clients(self) -> int:
@@ -53,11 +66,17 @@ class BackEnd:
         return {} if self._process is None else self._process.forwarder.queue_lengths()
 
     @property
+    def connected(self) -> tuple[str, ...]:
+        """The client ids of those."""
+        return () if self._process is None else tuple(client.id for client in self._process.edge.clients)
+
+    @property
     def registry(self) -> Registry:
         """Devices and modules that may connect."""
         if self._registry is None:
             where = self._folder.registry
             self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry.subscribe(self.upstream.notifications.registry_changed)
         return self._registry
 
     def add_device(

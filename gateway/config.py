@@ -34,7 +34,12 @@ class Settings(BaseModel):
     scope_refresh_wait: float = Field(default=100, gt=0, description="how long a CONNECT waits for the device scope")
     reauthentication_period: float = Field(default=300, gt=0, description="between two judgements of who is connected")
     cloud_operation_timeout: float = Field(
-        default=20, gt=0, description="for IoT Hub's judgement of a token (CloudOperationTimeoutSecs)"
+        default=20, gt=0, description="for an answer of IoT Hub, telemetry apart (CloudOperationTimeoutSecs)"
+    )
+    connectivity_check_frequency: float = Field(
+        default=300,
+        gt=0,
+        description="of silence until Edge Hub probes whether IoT Hub is there (ConnectivityCheckFrequencySecs)",
     )
     max_connected_clients: int = Field(
         default=100, gt=0, description="clients that can be reached (MaxConnectedClients)"
@@ -72,6 +77,17 @@ class Settings(BaseModel):
     check_entire_queue_on_cleanup: bool = Field(
         default=False, description="clean up behind messages that live on, too (CheckEntireQueueOnCleanup)"
     )
+    twin_change_events: bool = Field(default=True, description="IoT Hub tells of changes of twins in the feed")
+    device_lifecycle_events: bool = Field(
+        default=False, description="IoT Hub tells of devices and modules that are created or deleted"
+    )
+    device_connection_state_events: bool = Field(
+        default=False, description="IoT Hub tells of clients that connect or disconnect"
+    )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
+    feed_limit: int = Field(
+        default=1_000_000, ge=0, description="messages that --state keeps of what arrived upstream; 0 keeps none"
+    )
+    feed_byte_limit: int = Field(default=1 << 30, gt=0, description="bytes of them that it keeps, more or less")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

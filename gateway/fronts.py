@@ -66,5 +66,12 @@ class Fronts:
         names = {gateway.hostname, self._bind}
         return WebServer(Guard(application(gateway), names=names, token=self.token, any_host=self.token is not None))
 
+    def _metrics(self, gateway: BackEnd) -> WebServer:
+        from gateway.metrics import application  # noqa: PLC0415
+        from gateway.web import Guard, WebServer  # noqa: PLC0415
 
-_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"admin": Fronts._admin}
+        names = {gateway.hostname, self._bind, "edgehub"}  # the name that other modules know it by
+        return WebServer(Guard(application(gateway), names=names, any_host=self.token is not None))
+
+
+_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"admin": Fronts._admin, "metrics": Fronts._metrics}

@@ -28,10 +28,13 @@ from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
 from gateway.hub.connect import Admission
+from gateway.hub.connectivity import Connectivity
 from gateway.hub.edge import EdgeHub
-from gateway.hub.edgehub_twin import EdgeHubTwin
+from gateway.hub.edgehub_twin import MODULE_ID, EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
 from gateway.hub.gatekeeper import Gatekeeper
+from gateway.hub.metered import MeteredCloud
+from gateway.hub.metrics import Meter
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
@@ -61,6 +64,8 @@ class EdgeProcess:
 
     server: Server
     edge: EdgeHub
+    connectivity: Connectivity
+    meter: Meter
     forwarder: Forwarder
     gatekeeper: Gatekeeper
     port: int
@@ -89,11 +94,14 @@ class EdgeProcess:
         around, log, now = self._around, self._around.log, self._around.clock.now
         store = around.folder.open_store()
         self._exit.callback(store.close)
-        around.upstream.inbox.store_origin = store.origin
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
-        self.edge = EdgeHub(around.upstream, around.clock, around.settings, log)
+        self.meter = Meter(around.clock.running, now)
+        self._exit.callback(around.events.subscribe(self.meter.see))
+        self._start_connectivity()
+        self._cloud = MeteredCloud(around.upstream, self.meter)
+        self.edge = EdgeHub(self._cloud, around.clock, around.settings, log, meter=self.meter)
         around.upstream.attach(self.edge)
         self._exit.callback(around.upstream.attach, None)
         self._start_forwarder(Forwarder(
@@ -107,17 +115,19 @@ class EdgeProcess:
             now=now,
             later=asyncio.get_running_loop().call_soon,
             log=log,
+            meter=self.meter,
         ))  # fmt: skip
-        self._start_gatekeeper(rules)
-        intake = Intake(store, self.forwarder.targets, self.forwarder.stored, now, log)
+        intake = Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored)
         self.edge.store_through(intake.store)
+        self._start_gatekeeper(rules)
+        self.connectivity.observe(self._online)
         self.server = Server(
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
             sessions=sessions,
             intake=intake,
             edge=self.edge,
-            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick),
+            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick, self.connectivity.tick),
             report=Report(log, around.events, now),
             clock=around.clock,
             settings=around.settings,
@@ -125,13 +135,40 @@ class EdgeProcess:
         )
         self._exit.push_async_callback(self.server.stop)
 
+    def _start_connectivity(self) -> None:
+        """Learn from every operation whether IoT Hub is there."""
+        around = self._around
+        hub = f"{around.edge_device_id}/{MODULE_ID}"
+
+        def probe() -> None:
+            self._cloud.report(hub, {}, lambda _: None)
+
+        frequency = around.settings.connectivity_check_frequency
+        self.connectivity = Connectivity(probe, frequency, around.clock.running, around.log)
+        around.upstream.link.watch(self.connectivity.told, self.meter.discarded)
+        self._exit.callback(around.upstream.link.watch, None)
+
+    def count_up(self) -> None:
+        """Have the meter know what others have counted for it."""
+        hub, connectivity = f"{self._around.edge_device_id}/{MODULE_ID}", self.connectivity
+        known = self.meter.counters["offline_count"][hub,]
+        if connectivity.offline_count > known:
+            self.meter.count("offline_count", hub, by=connectivity.offline_count - known)
+        durations, connectivity.offline_durations = connectivity.offline_durations, []
+        for seconds in durations:
+            self.meter.observe("offline_duration_seconds", seconds, hub)
+
+    def _online(self) -> None:
+        self.edge.online()
+        self.gatekeeper.online()
+
     def _start_forwarder(self, forwarder: Forwarder) -> None:
         """Send what waits in the store, and whatever comes, where the twin of $edgeHub says."""
         around = self._around
         self.forwarder = forwarder
         self._exit.callback(forwarder.close)
         now, log = around.clock.now, around.log
-        twin = EdgeHubTwin(around.upstream, around.edge_device_id, forwarder.configure, now, log)
+        twin = EdgeHubTwin(self._cloud, around.edge_device_id, forwarder.configure, now, log)
         self.edge.route_through(forwarder, twin)
         twin.read()
         forwarder.start()
@@ -150,8 +187,6 @@ class EdgeProcess:
             now=around.clock.now,
             log=around.log,
         )
-        around.upstream.identities.attach(self.gatekeeper.online)
-        self._exit.callback(around.upstream.identities.attach, None)
 
     async def _listen_https(self, wanted: int | None) -> None:
         if wanted is None:

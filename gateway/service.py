@@ -17,7 +17,7 @@ from gateway.broker.listener import Placeholders
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError
-from gateway.events import Events
+from gateway.events import ClientConnected, ClientDisconnected, Event, Events
 from gateway.faults import Faults
 from gateway.fronts import Fronts
 from gateway.hub.rules import Rules
@@ -27,8 +27,11 @@ from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
+from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks.sqlite import SqliteLog
 
 
 class Gateway(BackEnd):
@@ -45,8 +48,8 @@ class Gateway(BackEnd):
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
     the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
     HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
-    chain's root. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
-    events.
+    chain's root. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
+    -> configuration) that get the broker's events.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Gateway(BackEnd):
         tls: Sequence[TlsVersion] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        sinks: Sequence[Sink] = (),
         amqtt_plugins: Mapping[str, Any] | None = None,
         log: logging.Logger | None = None,
     ) -> None:
@@ -81,9 +85,14 @@ class Gateway(BackEnd):
         self.events = Events()
         self.log = log or private_logger()
         self.faults = Faults(self.log)
-        inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
-        link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
+        limits = self.settings.inbox_limit, self.settings.inbox_byte_limit
+        inbox = Inbox(*limits, now=self.clock.now, log=self.log)
+        self._sinks = tuple(sinks)
+        link = Link(inbox, self.clock.running, self.log, track_device_state=self.settings.track_device_state)
+        patience = self.settings.cloud_operation_timeout
+        notified = _notified(self.settings)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, notified, patience=patience)
+        self.events.subscribe(self._connections_changed)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._folder = StateFolder(state, store, self.settings, self.log)
@@ -114,6 +123,7 @@ class Gateway(BackEnd):
         if self._process is not None or self.life.down:
             raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
+            self._open_inbox()
             await self._start()
             await self._fronts.start(self)
         except BaseException:
@@ -132,8 +142,9 @@ class Gateway(BackEnd):
         await self.life.restart(change)
 
     async def settled(self) -> None:
-        """Wait until everything that is due by the clock, a restart say, has been done."""
+        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
         await self.life.settled()
+        self.upstream.inbox.settle()
 
     async def boot(self) -> None:
         """Start Edge Hub's process; for the gateway's own use."""
@@ -164,6 +175,16 @@ class Gateway(BackEnd):
         self._process = process
         self._started_ports = process.port, process.https_port
 
+    def _open_inbox(self) -> None:
+        """Let what arrives go to the log beside the other state, and to every sink. Raises StoreError."""
+        self._folder.prepare(self.served.trust_pem)
+        path, limits = self._folder.arrived, self.settings
+        sinks = list(self._sinks)
+        if path is not None and limits.feed_limit:
+            kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability))
+        self.upstream.inbox.open(sinks)
+
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
         self._stop_watching()
@@ -175,6 +196,7 @@ class Gateway(BackEnd):
     async def _put_away(self) -> None:
         await self._fronts.stop()
         await self._end_process()
+        self.upstream.inbox.close()
         self._folder.close()
 
     async def __aenter__(self) -> Self:
@@ -222,6 +244,16 @@ class Gateway(BackEnd):
         return None if self.admin_port is None else f"http://{_host(self.bind)}:{self.admin_port}"
 
     @property
+    def feed_url(self) -> str | None:
+        """Where what arrived upstream is read there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/feed"
+
+    @property
+    def c2d_url(self) -> str | None:
+        """Where cloud-to-device messages are taken there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/c2d"
+
+    @property
     def admin_token(self) -> str | None:
         """What programs of other machines have to show there; None on loopback."""
         return self._fronts.token
@@ -256,6 +288,10 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
+    def _connections_changed(self, event: Event) -> None:
+        if isinstance(event, ClientConnected | ClientDisconnected):
+            self.upstream.notifications.connection_changed(event.client_id, isinstance(event, ClientConnected))
+
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""
         if not self._serving.up_to_date and self.served:
@@ -269,6 +305,16 @@ class Gateway(BackEnd):
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+
+def _notified(settings: Settings) -> list[str]:
+    """The sources of messages that IoT Hub makes itself."""
+    switches = {
+        TWIN_CHANGES: settings.twin_change_events,
+        LIFECYCLE: settings.device_lifecycle_events,
+        CONNECTION_STATE: settings.device_connection_state_events,
+    }
+    return [source for source, on in switches.items() if on]
 
 
 def _host(bind: str) -> str:

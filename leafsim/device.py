@@ -152,6 +152,10 @@ class Device:
         )
         return self._open_session().publish(topic, payload)
 
+    def publish(self, topic: str, payload: bytes) -> Future[Any]:
+        """Publish to any topic with QoS 1, as twin requests and answers to methods are; see submit."""
+        return self._open_session().publish(topic, payload)
+
     def subscribe(self, *filters: str, qos: int = 1, timeout: float = 10.0) -> tuple[int, ...]:
         """Subscribe and wait; returns the granted QoS of each filter, 128 for a refused one."""
         session = self._open_session()

@@ -50,6 +50,16 @@ def module_inputs(device_id: str, module_id: str) -> str:
     return f"{base(device_id, module_id)}/inputs/#"
 
 
+def twin_request(request_id: str) -> str:
+    """Return where an identity asks for its twin."""
+    return f"$iothub/twin/GET/?$rid={request_id}"
+
+
+def method_answer(status: int, request_id: str) -> str:
+    """Return where an identity answers a direct method."""
+    return f"$iothub/methods/res/{status}/?$rid={request_id}"
+
+
 def everything(device_id: str, module_id: str | None = None) -> tuple[str, ...]:
     """Return every subscription that brings something to this identity."""
     own = cloud_to_device(device_id) if module_id is None else module_inputs(device_id, module_id)

@@ -18,6 +18,8 @@ from gateway import Device as Registration
 from gateway import Gateway
 from leafsim import ClientCertificate, ConnectionString, Device, LeafError, connect_in_process
 from scenarios.chainplan import derive_bytes, trusted
+from scenarios.errors import NotAsExpected
+from scenarios.mailbox import Mailbox
 from scenarios.probing import attempt_of, try_stack
 from scenarios.setting import TRUST_WORDS
 
@@ -41,6 +43,7 @@ class Actor:
     certificate: ClientCertificate | None = None
     now: Callable[[], float] = time.time  # what its clock shows
     device: Device | None = field(default=None, init=False)
+    mailbox: Mailbox = field(default_factory=Mailbox, init=False)
 
     @property
     def identity(self) -> tuple[str, str | None]:
@@ -85,7 +88,13 @@ class Actor:
         port, here = self.port, self.connect_to
         proof = self.certificate
         self.device = Device(
-            self.connection, trust=self.pem, port=port, connect_to=here, client_certificate=proof, **self._oddities()
+            self.connection,
+            trust=self.pem,
+            port=port,
+            connect_to=here,
+            client_certificate=proof,
+            on_message=self.mailbox.take,
+            **self._oddities(),
         )
         self.device.connect(timeout=timeout)
 
@@ -109,6 +118,12 @@ class Actor:
         except LeafError as error:
             return str(error)
         return ""
+
+    def listen(self, timeout: float) -> dict[str, Any] | None:
+        """Subscribe to everything there is for it; returns its twin, None when that did not come."""
+        if self.device is None:
+            raise NotAsExpected(f"{self.name} connected", "it is not; let it `connect` first")
+        return self.mailbox.open(self.device, timeout)
 
     def leave(self) -> None:
         """Disconnect if connected."""

@@ -134,6 +134,12 @@ def up(
     fault_injection: Annotated[
         bool, _option("--fault-injection", "Obey the fault messages that device SDKs' own tests send.")
     ] = False,
+    upstream: Annotated[
+        str | None,
+        _option(
+            "--upstream", "State of the line to IoT Hub, as of `leafgate upstream link`.", metavar="STATE[:LATENCY]"
+        ),
+    ] = None,
     allow_cn_loop: Annotated[bool, _option("--allow-cn-loop", "Let the device CA bear the gateway's name.")] = False,
     connect_name: Annotated[
         list[str] | None,
@@ -167,6 +173,14 @@ def up(
     state: Annotated[
         Path | None, _option("--state", "Keep certificates, leaves and messages here.", metavar="DIR")
     ] = None,
+    messages: Annotated[
+        Path | None,
+        _option("--messages", "Write what arrives upstream here, as JSON lines; the file is rotated.", metavar="FILE"),
+    ] = None,
+    sink: Annotated[
+        list[str] | None,
+        _option("--sink", "Where else what arrives goes; repeatable.", metavar="NAME[:KEY=VALUE,...]"),
+    ] = None,
     ready_file: Annotated[
         Path | None, _option("--ready-file", "Write the facts as JSON once it is ready.", metavar="FILE")
     ] = None,
@@ -185,6 +199,7 @@ def up(
       leafgate up --iotedge-config config.toml --config-root disk-of-the-gateway/
       leafgate up --imitate failure.zip
       leafgate up --scenario tls/missing-intermediate
+      leafgate up --upstream slow:2s
       leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
     """
@@ -212,6 +227,7 @@ def up(
         defects=tuple(defect or ()),
         faults=tuple(fault or ()),
         fault_injection=fault_injection,
+        upstream=upstream,
         allow_cn_loop=allow_cn_loop,
         connect_names=tuple(connect_name or ()),
         tls=tuple(tls or ()),
@@ -223,6 +239,8 @@ def up(
         admin_port=admin_port,
         bind=bind,
         settings=tuple(setting or ()),
+        messages=messages,
+        sinks=tuple(sink or ()),
         state=state,
         ready_file=ready_file,
         log_level=log_level.value if log_level else None,

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from scenarios.fields import Duration, Strict, known_word, shorthand
+from scenarios.fields import Duration, Strict, Text, known_word, shorthand
 from scenarios.tlsstacks import stack_names
 
 # RFC 5246 section 7.2 and RFC 8446 section 6: the fatal alerts that a refused certificate or handshake leads to.
@@ -133,6 +134,35 @@ class Arrived(Strict):
             f"{self.duplicates} duplicates" if self.duplicates is not None else "",
         ]
         return ", ".join([f"{self.count} message{'' if self.count == 1 else 's'}{who} arrived", *filter(None, facts)])
+
+
+class Got(Strict):
+    """Something that came for a leaf; one thing."""
+
+    leaf: Text = Field(description="the leaf that listens")
+    desired: dict[str, Any] | None = Field(default=None, description="a change of desired properties, whole")
+    message: Text | None = Field(default=None, description="the body of a cloud-to-device message")
+    count: int = Field(default=1, ge=0, description="how many of it, since it listens; 0: none")
+
+    @model_validator(mode="after")
+    def _one(self) -> Got:
+        if (self.desired is None) is (self.message is None):
+            raise PydanticCustomError("one", "name `desired` or `message`; two things are two steps")
+        return self
+
+    def fits(self, topic: str, body: bytes) -> bool:
+        """Whether something that came is what is meant."""
+        if self.message is not None:
+            return "/messages/devicebound" in topic and body.decode("utf-8", "replace") == self.message
+        if "/desired/" not in topic:
+            return False
+        change = json.loads(body)
+        return {name: value for name, value in change.items() if name != "$version"} == self.desired
+
+    def describe(self) -> str:
+        """The expectation in words."""
+        what = f"message {self.message!r}" if self.message is not None else f"desired change {self.desired}"
+        return f"{self.leaf} to get {what} {self.count} time{'' if self.count == 1 else 's'}"
 
 
 ConnectOutcome = Annotated[ConnectExpect, shorthand(_verdict, Literal["connected", "refused"] | ConnectExpect)]

@@ -41,6 +41,12 @@ def _lines(
     yield f"  mqtt    {gateway.bind}:{gateway.mqtt_port}"
     if gateway.https_port is not None:
         yield f"  https   {gateway.bind}:{gateway.https_port}  (MQTT over WebSocket, direct method calls)"
+    if gateway.admin_url is not None:
+        yield f"  admin   {gateway.admin_url}/api/v1  (/feed what arrived, /c2d, /clock, /link, /state, /openapi.json)"
+    if gateway.metrics_port is not None:
+        yield f"  metrics http://{gateway.bind}:{gateway.metrics_port}/metrics  (Prometheus)"
+    if gateway.admin_token is not None:
+        yield f"  token   {gateway.admin_token}  (Authorization: Bearer TOKEN)"
     yield f"  root    {gateway.root_ca}"
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
@@ -51,6 +57,8 @@ def _lines(
         yield from (f"  {remark}" for actor in actors if actor.name == name for remark in _remarks(actor))
     yield from _resolving(gateway)
     yield from _try_it(gateway, next(iter(leaves.items())), actors)
+    if gateway.admin_url is not None:
+        yield from _back_end(next(iter(leaves)))
     yield ""
     yield "Ctrl-C stops it. Whoever is refused shows up here with the probable cause."
 
@@ -131,6 +139,15 @@ def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) ->
     # Over MQTT it alone takes a port in GatewayHostName, which is neither documented nor the rule of leafsim.
     where = connection if port == SDK_PORT else str(parsed.replace(gateway_host_name=f"{target}:{port}"))
     yield f"  node -e {shlex.quote(_node(where, trust))}"
+
+
+def _back_end(leaf: str) -> Iterator[str]:
+    yield ""
+    yield "The cloud's side, from another terminal:"
+    yield ""
+    yield "  leafgate upstream tail"
+    yield f"  leafgate upstream send {shlex.quote(leaf)} 'restart please' --property urgent=yes"
+    yield "  leafgate clock advance +2h"
 
 
 def _leafgate(connection: str, trust: str, actor: Actor | None) -> str:

@@ -14,12 +14,15 @@ from scenarios.fields import Strict, Text
 from scenarios.setting import GatewaySetting, LeafSetting
 from scenarios.steps.certificates import Certificates
 from scenarios.steps.clock import Clock
+from scenarios.steps.cloud import Cloud
 from scenarios.steps.connect import Connect
 from scenarios.steps.disconnect import Disconnect
 from scenarios.steps.expect import Expect
 from scenarios.steps.fault import FaultStep
 from scenarios.steps.gateway import GatewayStep
+from scenarios.steps.listen import Listen
 from scenarios.steps.publish import Publish
+from scenarios.steps.upstream import Upstream
 
 # `expect` comes last: it is a step of its own only where no other kind stands beside it.
 STEPS = {
@@ -30,6 +33,9 @@ STEPS = {
     "fault": FaultStep,
     "gateway": GatewayStep,
     "certificates": Certificates,
+    "upstream": Upstream,
+    "listen": Listen,
+    "cloud": Cloud,
     "expect": Expect,
 }
 TAG = "step:"
@@ -48,6 +54,9 @@ Step = Annotated[
     | Annotated[FaultStep, Tag(TAG + "fault")]
     | Annotated[GatewayStep, Tag(TAG + "gateway")]
     | Annotated[Certificates, Tag(TAG + "certificates")]
+    | Annotated[Upstream, Tag(TAG + "upstream")]
+    | Annotated[Listen, Tag(TAG + "listen")]
+    | Annotated[Cloud, Tag(TAG + "cloud")]
     | Annotated[Expect, Tag(TAG + "expect")],
     Discriminator(_kind),
 ]

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from certs import Chain
-from gateway import Clock, Delivered, Gateway, MethodResult, Settings
+from gateway import Clock, Delivered, Gateway, MethodResult, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.events import Event
 from gateway.faults import Switched
+from gateway.upstream.link import LinkState
 from leafsim import Device
 from scenarios import ready
 from scenarios.chainplan import ChainPlan, new_seed
@@ -121,9 +122,10 @@ class LeafHandle:
 
 
 class UpstreamHandle:
-    """What arrived upstream, for a thread to wait for. A message is handed out once."""
+    """What arrived upstream, for a thread to wait for, and the `link` to there. A message is handed out once."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: GatewayHandle) -> None:
+        self.link = LinkHandle(gateway)
         self._changed = threading.Condition()
         self._messages: list[Delivered] = []
         self._waiting: list[Delivered] = []
@@ -169,6 +171,27 @@ def _identity(leaf: LeafHandle | str) -> tuple[str, str | None]:
     return (leaf, None) if isinstance(leaf, str) else (leaf.device_id, leaf.module_id)
 
 
+class LinkHandle:
+    """The line from a running gateway to IoT Hub, switched from another thread."""
+
+    def __init__(self, gateway: GatewayHandle) -> None:
+        self._gateway = gateway
+
+    @property
+    def state(self) -> LinkState:
+        """How the line is."""
+        return self._gateway.call(lambda inner: inner.upstream.link.state)
+
+    def switch(self, state: LinkState | str, *, latency: float | None = None, noticed: bool = False) -> None:
+        """Change it, as gateway.upstream.link.Link.switch does; ValueError for a state that does not exist."""
+        self._gateway.call(lambda inner: inner.upstream.link.switch(state, latency=latency, noticed=noticed))
+
+    def refuse(self, *leaves: LeafHandle | str) -> None:
+        """Let IoT Hub accept these devices no more, and all others again."""
+        names = {_identity(leaf)[0] for leaf in leaves}
+        self._gateway.call(lambda inner: setattr(inner.upstream.link, "unauthorized", names))
+
+
 class FaultsHandle:
     """The faults of a running gateway, switched from another thread."""
 
@@ -212,7 +235,7 @@ class GatewayHandle:
         **plan: Any,
     ) -> None:
         self.events: list[Event] = []
-        self.upstream = UpstreamHandle()
+        self.upstream = UpstreamHandle(self)
         self.faults = FaultsHandle(self)
         self._thread = LoopThread()
         self._leaves: dict[str, str] = {}
@@ -228,7 +251,7 @@ class GatewayHandle:
                 state=state,
                 store="memory",
                 tls=tls,
-                clock=clock,
+                clock=clock or MovableClock(),
                 settings=settings,
             )
             self._gateway.events.subscribe(self.events.append)

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from scenarios.fields import Strict, Text, known_word, one_or_many, text_only
+from gateway.config import Settings
+from scenarios.fields import Duration, Strict, Text, known_word, one_or_many, text_only
 
 Generation = Literal["documented", "1.0.3", "1.0.4", "1.1", "1.2", "1.3", "1.5", "quickstart", "certgen"]
 KeyKind = Literal["ec", "ec384", "rsa2048", "rsa4096"]
@@ -72,10 +73,21 @@ class GatewaySetting(Strict):
         default="configured",
         description="`quickstart`: certificates that nobody configured are served, while leaves trust the configured",
     )
+    settings: Settings = Field(
+        default_factory=Settings, description="settings of Edge Hub by name: {track_device_state: false}"
+    )
+    time_to_live: Duration | None = Field(
+        default=None, description="how long telemetry may wait for the upstream; default: for ever"
+    )
     renewal: Literal["restart", "missed", "down", "loop"] = Field(
         default="restart", description="what Edge Hub does for a new server certificate when the old one ends"
     )
     send: list[Sent] | None = Field(default=None, description="what is sent, in this order; default: the generation's")
+
+    @property
+    def hub_settings(self) -> Settings:
+        """The settings of its Edge Hub."""
+        return self.settings.model_copy(update={"renewal": self.renewal})
 
 
 class LeafSetting(Strict):

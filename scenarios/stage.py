@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from certs import Chain
 from certs.names import common_name
 from certs.rekey import other_authority
-from gateway import Gateway, ManualClock, Settings
+from gateway import Gateway, MovableClock
 from gateway.events import ClientConnected, ClientDisconnected
 from scenarios.arrivals import Arrivals, difference
 from scenarios.cast import Actor, casting, write_trust
@@ -29,27 +29,8 @@ from scenarios.timeline import Timeline
 
 if TYPE_CHECKING:
     from scenarios.attempt import Attempt
-    from scenarios.expectations import Arrived, Verdict
+    from scenarios.expectations import Arrived, Got, Verdict
     from scenarios.model import Loaded, Scenario
-
-
-class HubClock(ManualClock):
-    """The machine's time plus what `clock` steps have added; timers of connections keep running."""
-
-    def __init__(self) -> None:
-        super().__init__(start=0.0)
-
-    def now(self) -> float:
-        """Seconds since 1970 UTC, as the hub believes."""
-        return time.time() + super().now()
-
-    def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
-        return time.monotonic() + super().monotonic()
-
-    def running(self) -> float:
-        """The same, with what has been made to pass."""
-        return time.monotonic() + super().running()
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,7 @@ class Stage:
         self.scenario = loaded.scenario
         self.timeline = Timeline()
         self.record = Record(self.timeline)
-        self.clock = HubClock()
+        self.clock = MovableClock()
         self.notes: list[StackNote] = []
         self.last: Actor | None = None
         self._base = loaded.path.parent
@@ -118,10 +99,12 @@ class Stage:
             chain=chain,
             tls=setting.tls or None,
             clock=self.clock,
-            settings=Settings(renewal=setting.renewal),
+            settings=setting.hub_settings,
             log=self.record.logger,
         )
         gateway.events.subscribe(self.record.see)
+        if setting.time_to_live is not None:
+            keep(gateway, setting.time_to_live)
         async with AsyncExitStack() as until_ready:
             self.gateway = await until_ready.enter_async_context(gateway)
             self._arrivals = Arrivals(gateway.upstream.inbox)
@@ -195,6 +178,20 @@ class Stage:
         self.timeline.add(leaf, f"published {len(bodies)}, {count} acknowledged", trouble)
         return Acknowledged(count, trouble)
 
+    async def listen(self, leaf: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109
+        """Let the leaf subscribe to everything there is for it; returns its twin."""
+        twin = await asyncio.to_thread(self._cast[leaf].listen, timeout)
+        if twin is None:
+            raise NotAsExpected(f"{leaf} to have its twin", f"it was not answered within {timeout:g} s")
+        return twin
+
+    async def expect_got(self, leaf: str, expected: Got, timeout: float) -> None:  # noqa: ASYNC109
+        """The leaf has got what is expected, or soon gets it."""
+        found = await asyncio.to_thread(self._cast[leaf].mailbox.wait, expected.fits, expected.count, timeout)
+        self.timeline.add(leaf, f"got {found}" if found else "got nothing of it")
+        if len(found) != expected.count:
+            raise NotAsExpected(expected.describe(), f"{len(found)} of them")
+
     async def judge_stack(self, leaf: str, stack: str, verdict: Verdict, timeout: float) -> None:  # noqa: ASYNC109
         """Play the attempt with another TLS stack when it is at hand, else say what was measured."""
         since = len(self.record.events)
@@ -242,6 +239,16 @@ class Stage:
         wrong = difference(expected, found, list(self._sent.values()))
         if wrong:
             raise NotAsExpected(expected.describe(), wrong)
+
+
+def keep(gateway: Gateway, time_to_live: float) -> None:
+    """Configure $edgeHub: everything goes up, and may wait so many seconds."""
+    desired = {
+        "schemaVersion": "1.1",
+        "routes": {"upstream": "FROM /* INTO $upstream"},
+        "storeAndForwardConfiguration": {"timeToLiveSecs": int(time_to_live)},
+    }
+    gateway.upstream.twins.update_desired(f"{gateway.edge_device_id}/$edgeHub", desired)
 
 
 def served(chain: Chain) -> str:

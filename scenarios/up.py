@@ -13,18 +13,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
+from pydantic_core import PydanticCustomError
+
 from certs import DEFECTS, Chain
-from gateway import Gateway, Settings
+from gateway import Gateway, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.faults.catalogue import read
+from gateway.runtime import announced
+from gateway.upstream.link import LinkState
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks import read as read_sink
+from gateway.upstream.sinks.file import JsonLinesFile
 from scenarios import chainsource, guide, ready
 from scenarios.cast import Actor, casting, register
 from scenarios.catalogue import find, load_all
 from scenarios.errors import CannotPlayError, ScenariosError
-from scenarios.fields import suggestion
+from scenarios.fields import seconds, suggestion
 from scenarios.model import Loaded
 from scenarios.refusals import Refusals, show_log
 from scenarios.settings import parse_settings
+from scenarios.stage import keep
 from scenarios.upoptions import Options
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
@@ -60,6 +68,23 @@ def _check(options: Options) -> None:
     parse_settings(options.settings)
     for fault in options.faults:
         read(fault)
+    _line(options.upstream)
+    for sink in options.sinks:
+        read_sink(sink)
+
+
+def _line(text: str | None) -> tuple[LinkState, float | None]:
+    """Read `STATE[:LATENCY]`, as in slow:500ms. Raises ScenariosError with what to write instead."""
+    word, colon, latency = (text or LinkState.UP).partition(":")
+    states = [state.value for state in LinkState]
+    if word not in states:
+        raise ScenariosError(f"the line to IoT Hub has no state {word!r}", suggestion(word, states))
+    if not colon:
+        return LinkState(word), None
+    try:
+        return LinkState(word), seconds(latency)
+    except PydanticCustomError as wrong:
+        raise ScenariosError(f"--upstream {text}: {wrong.message()}", "as in slow:2s") from None
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -78,6 +103,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         level = options.log_level or ("warning" if options.command else "info")
         exits.callback(show_log(level, as_json=options.log_json))
         source = chainsource.find(options, loaded)
+        sinks = [*map(read_sink, options.sinks), *_messages_file(options)]
         gateway = Gateway(
             chain=source.chain,
             bind=options.bind,
@@ -87,17 +113,25 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             metrics_port=options.metrics_port,
             admin_port=options.admin_port,
             state=options.state,
+            clock=MovableClock(),
+            sinks=sinks,
             settings=_settings(options, loaded),
             tls=_tls(options, loaded, source.tls),
         )
         for fault in options.faults:
             gateway.faults.add(read(fault))
+        if loaded is not None and loaded.scenario.gateway.time_to_live is not None:
+            keep(gateway, loaded.scenario.gateway.time_to_live)
+        if options.upstream is not None:
+            state, latency = _line(options.upstream)
+            gateway.upstream.link.switch(state, latency=latency)
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
         await exits.enter_async_context(gateway)
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
         service = _service(options, loaded, gateway, folder, source.configured)
         ready_file = options.ready_file or folder / "ready.json"
         _write_ready(ready_file, service)
+        exits.enter_context(announced(ready.announcement(gateway, ready_file)))
         if options.command:
             return await _run_command(options.command, _environment(service, ready_file), stop)
         await asyncio.to_thread(_print_guide, service, loaded)
@@ -105,10 +139,16 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         return 0
 
 
+def _messages_file(options: Options) -> list[Sink]:
+    return [] if options.messages is None else [JsonLinesFile(options.messages)]
+
+
 def _settings(options: Options, loaded: Loaded | None) -> Settings:
     settings = parse_settings(options.settings)
-    if loaded is not None and "renewal" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"renewal": loaded.scenario.gateway.renewal})
+    if loaded is not None:
+        wanted = loaded.scenario.gateway.hub_settings
+        given = {name: getattr(settings, name) for name in settings.model_fields_set}
+        settings = wanted.model_copy(update=given)
     return settings.model_copy(update={"fault_injection": True}) if options.fault_injection else settings
 
 

@@ -32,6 +32,7 @@ class Options:
     defects: Sequence[str] = ()
     faults: Sequence[str] = ()
     fault_injection: bool = False
+    upstream: str | None = None
     allow_cn_loop: bool = False
     connect_names: Sequence[str] = ()
     tls: Sequence[str] = ()
@@ -43,6 +44,8 @@ class Options:
     admin_port: int = 0
     bind: str = "127.0.0.1"
     settings: Sequence[str] = ()
+    messages: Path | None = None
+    sinks: Sequence[str] = ()
     state: Path | None = None
     ready_file: Path | None = None
     log_level: str | None = None

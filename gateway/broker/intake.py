@@ -60,7 +60,10 @@ class Intake:
         forward: Callable[[Target, Sequence[Message]], None],
         now: Callable[[], float],
         log: logging.Logger,
+        *,
+        unstored: Callable[[Sequence[Message]], None] = lambda messages: None,
     ) -> None:
+        self._unstored = unstored
         self._store = store
         self._route = route
         self._forward = forward
@@ -113,6 +116,8 @@ class Intake:
                 self._write(batches)
             except StoreError as error:
                 self._last = self._next
+                for _, messages in batches.values():
+                    self._unstored(messages)
                 self._refuse(acknowledge, error)
                 return
             self._next = self._last

@@ -34,7 +34,7 @@ _IN_TOKEN = {
 }
 
 Judge = Callable[[Connect, Sequence[bytes], Callable[[Verdict], None]], None]
-Invoke = Callable[[MethodCall, Callable[[MethodResult], None]], None]
+Invoke = Callable[[MethodCall, Callable[[MethodResult], None], str], None]
 
 
 class BadCallError(ValueError):
@@ -82,7 +82,7 @@ class MethodCalls:
 
         def judged(verdict: Verdict) -> None:
             if verdict.code is ConnackCode.ACCEPTED:
-                self._invoke(call, lambda result: reply(_answer(result)))
+                self._invoke(call, lambda result: reply(_answer(result)), caller)
                 return
             reason = verdict.reason
             fault = reason if isinstance(reason, TokenFault) else None

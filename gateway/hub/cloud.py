@@ -7,9 +7,41 @@ cannot be reached; the hub never waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from gateway.hub.twin import TwinError
+from gateway.hub.twin import SERVER_ERROR, TwinError
+
+THROTTLING = 429_001
+QUOTA_EXCEEDED = 403_002
+UNAUTHORIZED = 401_003
+
+
+class Failure(StrEnum):
+    """Why an operation at the cloud has failed, in the words of the device SDK's exceptions."""
+
+    UNREACHABLE = "IotHubCommunicationException"
+    TIMED_OUT = "TimeoutException"
+    THROTTLED = "IotHubThrottledException"
+    QUOTA = "QuotaExceededException"
+    UNAUTHORIZED = "UnauthorizedException"
+
+
+class CloudError(TwinError):
+    """The cloud has not done what it was asked for, and may do it when it is asked again."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(*_SAID[failure])
+
+
+_SAID = {
+    Failure.UNREACHABLE: (500, SERVER_ERROR, "the cloud cannot be reached"),
+    Failure.TIMED_OUT: (500, SERVER_ERROR, "the cloud did not answer in time"),
+    Failure.THROTTLED: (429, THROTTLING, "IoT Hub throttles the request"),
+    Failure.QUOTA: (403, QUOTA_EXCEEDED, "the day's quota of messages is exceeded"),
+    Failure.UNAUTHORIZED: (401, UNAUTHORIZED, "IoT Hub does not accept the device"),
+}
 
 
 class TwinState(NamedTuple):
@@ -45,15 +77,13 @@ class Command(Protocol):
 class Cloud(Protocol):
     """IoT Hub as the Edge Hub sees it; ids are client ids, `device` or `device/module`."""
 
-    def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
-        """Read a twin; None when the cloud cannot be reached."""
+    def get_twin(self, client_id: str, answer: Callable[[TwinState | CloudError], None]) -> None:
+        """Read a twin."""
 
-    def report(
-        self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
-    ) -> None:
+    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError], None]) -> None:
         """Change reported properties.
 
-        The answer is their new version, why the change is refused, or None when the cloud cannot be reached.
+        The answer is their new version, or why the change was not made: a CloudError may pass.
         """
 
     def receive(self, client_id: str) -> Command | None:

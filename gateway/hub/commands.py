@@ -3,6 +3,7 @@
 Rules: the hub listens at the cloud while a connected device has subscribed, and once it has stopped listening it does
 not begin again before the device connects anew. The device's PUBACK completes a message; no subscription that matches
 its topic rejects it; a connection that ends before PUBACK gives it back to the queue.
+Every 20 seconds it asks again, so that what waited while the cloud was away comes.
 Sources: SubscriptionProcessor.cs, CloudProxy.cs and DeviceMessageHandler.cs of Azure/iotedge; MqttAdapter.cs of
 Azure/azure-iot-protocol-gateway.
 """
@@ -16,6 +17,8 @@ from gateway.hub.cloud import Cloud, Command
 from gateway.hub.delivery import c2d_topic
 from gateway.hub.subscriptions import Feature
 
+RECEIVE_PERIOD = 20.0  # ReceiveC2DMessageTimeout of CloudProxy.cs
+
 
 class CommandReceiver:
     """Takes cloud-to-device messages from the cloud and hands them to devices."""
@@ -25,6 +28,7 @@ class CommandReceiver:
         self._clients = clients
         self._log = log
         self._stopped: set[Client] = set()
+        self._next = 0.0
 
     def available(self, device_id: str) -> None:
         """There may be messages for a device."""
@@ -40,6 +44,13 @@ class CommandReceiver:
             command = self._cloud.receive(client.id)
             if command is None or not self._hand_over(client, command):
                 return
+
+    def tick(self, now: float) -> None:
+        """Let time take effect: ask for what has come without being told."""
+        if now >= self._next:
+            self._next = now + RECEIVE_PERIOD
+            for client in self._clients:
+                self.receive(client)
 
     def _hand_over(self, client: Client, command: Command) -> bool:
         def done(arrived: bool) -> None:

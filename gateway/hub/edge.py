@@ -18,7 +18,8 @@ from gateway.hub.edgehub_twin import EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
 from gateway.hub.inputs import InputSender
 from gateway.hub.messages import InputMessage
-from gateway.hub.methods import Answer, MethodCall, MethodHandler
+from gateway.hub.methods import Answer, MethodCall, MethodHandler, MethodResult
+from gateway.hub.metrics import UPSTREAM, Meter
 from gateway.hub.routing.source import twin_change
 from gateway.hub.subscriptions import Feature, feature_of
 from gateway.hub.topics import ReportedPatch, Request, Telemetry, TwinGet
@@ -32,9 +33,12 @@ Storing = Callable[[Telemetry, bytes, Callable[[bool], None]], None]
 class EdgeHub:
     """Twins, methods, cloud-to-device messages and module inputs of the clients of one gateway."""
 
-    def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger) -> None:
+    def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger, *, meter: Meter) -> None:
+        self._meter = meter
         self.clients = Clients(settings.max_connected_clients, log)
-        self._twins = TwinManager(cloud, self.clients, clock, settings, log, changed=self._twin_changed)
+        self._clock = clock
+        self._log = log
+        self._twins = TwinManager(cloud, self.clients, clock, settings, log, meter=meter, changed=self._twin_changed)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
         self._inputs = InputSender(self.clients, clock, settings.message_ack_timeout, log)
@@ -145,9 +149,17 @@ class EdgeHub:
         """A cloud-to-device message waits."""
         self._commands.available(device_id)
 
-    def invoke(self, call: MethodCall, answer: Answer) -> None:
+    def invoke(self, call: MethodCall, answer: Answer, caller: str = UPSTREAM) -> None:
         """Call a direct method; see MethodHandler."""
-        self._methods.invoke(call, answer)
+        since = self._meter.now()
+        self._meter.count("direct_methods", caller, call.client_id)
+
+        def answered(result: MethodResult) -> None:
+            took = self._meter.now() - since
+            self._meter.observe("direct_method_duration_seconds", took, caller, call.client_id)
+            answer(result)
+
+        self._methods.invoke(call, answered)
 
     def send_to_input(self, module: str, message: InputMessage, done: Done) -> None:
         """Send to an input of `device/module`; see InputSender."""
@@ -155,7 +167,9 @@ class EdgeHub:
 
     def online(self) -> None:
         """The cloud can be reached again."""
+        self._log.info("Received device connected callback")
         self._twins.online()
+        self._log.info("Device connected to cloud, processing subscriptions for connected clients.")
         for client in self.clients:
             self._commands.receive(client)
         if self._twin is not None:
@@ -170,6 +184,7 @@ class EdgeHub:
         self._twins.tick()
         self._methods.tick()
         self._inputs.tick()
+        self._commands.tick(self._clock.running())
         if self._twin is not None:
             self._twin.tick()
         if self._forwarder is not None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.hub.cloud import Cloud, TwinState
+from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.routing.config import EdgeHubConfig, EdgeHubConfigError, default_config, read_config
 from gateway.hub.routing.source import HUB_MODULE
 from gateway.hub.twin import TwinError
 
+MODULE_ID = HUB_MODULE
 _SCHEMA_VERSION = "1.0"  # of the reported properties
 _NOT_IN_A_NAME = frozenset(".$ \t\r\n")  # a client whose id has one of these cannot be a property
 
@@ -34,7 +35,7 @@ class EdgeHubTwin:
         log: logging.Logger,
     ) -> None:
         self.edge_device_id = edge_device_id
-        self.client_id = f"{edge_device_id}/{HUB_MODULE}"
+        self.client_id = f"{edge_device_id}/{MODULE_ID}"
         self._cloud = cloud
         self._apply = apply
         self._now = now
@@ -44,6 +45,7 @@ class EdgeHubTwin:
         ] = {}  # what is still to be reported: status -> when, the last one counts
         self._status: dict[str, Any] = {}  # likewise of the last configuration
         self._seen = -1
+        self._held = False  # IoT Hub could not be reached: with the next change, or when it can be again
 
     def read(self) -> None:
         """Ask for the desired properties."""
@@ -51,6 +53,7 @@ class EdgeHubTwin:
 
     def online(self) -> None:
         """IoT Hub can be reached again: what has been changed there meanwhile, nobody has told."""
+        self._held = False
         self.read()
         self.tick()
 
@@ -64,7 +67,7 @@ class EdgeHubTwin:
 
     def tick(self) -> None:
         """Report what has changed."""
-        if not self._clients and not self._status:
+        if self._held or not (self._clients or self._status):
             return
         clients, status = self._clients, self._status
         self._clients, self._status = {}, {}
@@ -72,10 +75,11 @@ class EdgeHubTwin:
         if clients:
             patch["clients"] = {client_id: _shown(changes) for client_id, changes in clients.items()}
 
-        def answered(result: int | TwinError | None) -> None:
-            if result is None:  # offline: later, unless something newer is known by then
+        def answered(result: int | TwinError) -> None:
+            if isinstance(result, CloudError):  # later, unless something newer is known by then
                 self._clients = clients | self._clients
                 self._status = status | self._status
+                self._held = True
             elif isinstance(result, TwinError):
                 self._log.debug("%s cannot report: %s", self.client_id, result.message)
 
@@ -85,10 +89,11 @@ class EdgeHubTwin:
         if _NOT_IN_A_NAME.isdisjoint(client_id):
             changes = self._clients.setdefault(client_id, {})
             changes.pop(status, None)
+            self._held = False
             changes[status] = self._now()
 
-    def _got(self, state: TwinState | None) -> None:
-        if state is None:
+    def _got(self, state: TwinState | CloudError) -> None:
+        if isinstance(state, CloudError):
             return
         if state.desired_version == self._seen:
             return
@@ -110,6 +115,7 @@ class EdgeHubTwin:
             "lastDesiredVersion": self._seen,
             "lastDesiredStatus": {"code": code, "description": description},
         }
+        self._held = False
         self.tick()
 
 

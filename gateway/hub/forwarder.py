@@ -17,6 +17,7 @@ from typing import Protocol
 from gateway.config import Settings
 from gateway.hub.cloud_endpoint import CloudEndpoint
 from gateway.hub.messages import InputMessage, Message
+from gateway.hub.metrics import UPSTREAM, Meter
 from gateway.hub.outbox import Later, Outbox, Send, Stored
 from gateway.hub.routing import Input, Sink, Upstream
 from gateway.hub.routing.config import EdgeHubConfig
@@ -64,7 +65,9 @@ class Forwarder:
         now: Callable[[], float],
         later: Later,
         log: logging.Logger,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter
         self.dropped: Counter[str] = Counter()
         self._store = store
         batch_size, fan_out = settings.max_upstream_batch_size, settings.upstream_fan_out
@@ -98,12 +101,27 @@ class Forwarder:
     def targets(self, telemetry: Telemetry, body: bytes) -> tuple[Target, ...]:
         """Return the queues to store a message in; none means that no route takes it."""
         targets = self._router.targets(telemetry, body)
-        if not targets and self._router.counts(telemetry):
-            self.dropped["no_route"] += 1
+        if len(targets) != 1 and self._router.counts(telemetry):
+            self._count(telemetry, body, len(targets))
         return targets
+
+    def _count(self, telemetry: Telemetry, body: bytes, copies: int) -> None:
+        """A message that no route takes, or several do: the meter counts what is stored."""
+        if not copies:
+            self.dropped["no_route"] += 1
+        if self._meter is not None:
+            device_id, module_id, properties, system = telemetry
+            message = Message(0, device_id, module_id, 0, properties, system, body)
+            if copies:
+                self._meter.stored_often(message, copies)
+            else:
+                self._meter.received([message])
+                self._meter.dropped("no_route", [message])
 
     def stored(self, target: Target, messages: Sequence[Message]) -> None:
         """Messages are in the store: send them when it is their turn."""
+        if self._meter is not None:
+            self._meter.received(messages)
         found = self._queues.get(target.queue)
         if found is None:
             found = self._open(target.queue, target.sink, target.priority, messages[0].sequence - 1)
@@ -140,6 +158,7 @@ class Forwarder:
 
     def queue_lengths(self) -> dict[tuple[str, int], int]:
         """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
+        self.settle()
         return {
             (name.partition(" ")[2], priority): self._store.count(name) for name, (_, priority) in self._queues.items()
         }
@@ -152,8 +171,10 @@ class Forwarder:
             period = _LONGEST_CLEANUP if time_to_live < 0 else min(time_to_live / 2, _LONGEST_CLEANUP)
         return max(period, _SHORTEST_CLEANUP)
 
-    def _expired(self, count: int) -> None:
-        self.dropped["ttl_expiry"] += count
+    def _expired(self, messages: Sequence[Message]) -> None:
+        self.dropped["ttl_expiry"] += len(messages)
+        if self._meter is not None:
+            self._meter.dropped("ttl_expiry", messages)
 
     def _open(self, queue: str, sink: Sink, priority: int, delivered: int) -> tuple[Outbox, int]:
         outbox = self._outboxes.get(sink)
@@ -167,7 +188,7 @@ class Forwarder:
         to_cloud = isinstance(sink, Upstream)
         return Outbox(
             self._store,
-            self._to_cloud if isinstance(sink, Upstream) else self._sender(sink),
+            self._timed(sink, self._to_cloud if isinstance(sink, Upstream) else self._sender(sink)),
             self._now,
             self._log,
             later=self._later,
@@ -177,6 +198,26 @@ class Forwarder:
             if to_cloud
             else _INPUT_BATCH,
         )
+
+    def _timed(self, sink: Sink, send: Send) -> Send:
+        """Let the meter know what comes of each batch."""
+        meter = self._meter
+        if meter is None:
+            return send
+        to, name = UPSTREAM, ""
+        if isinstance(sink, Input):
+            to, name = f"{self._edge_device_id}/{sink.module_id}", sink.name
+
+        def timed(messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
+            since, way = meter.now(), (to, name, self._outboxes[sink].priority)
+
+            def told(failed: Sequence[Message]) -> None:
+                meter.sent(way, messages, failed, meter.now() - since)
+                done(failed)
+
+            send(messages, told)
+
+        return timed
 
     def _sender(self, sink: Input) -> Send:
         """Send to a module one message after the other; from the first it does not take on, all have failed."""

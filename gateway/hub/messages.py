@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("6d1c9a3e-0c55-4d0e-9a53-3a6f0b6b5f0e")  # drawn once, for messages of leafgate
 
 
 class Message(NamedTuple):
@@ -29,13 +32,14 @@ def size_of(message: Message) -> int:
     return len(message.body) + len(message.properties) + len(message.system_properties)
 
 
-def edge_message_id(origin: str, sequence: int) -> str:
+def edge_message_id(message: Message) -> str:
     """Return a message's own id, by which whoever reads it twice knows: the same however often it is sent.
 
-    `origin` has 32 hex digits (see gateway.store.Store); the id is a UUID of version 8 (RFC 9562), where the product
-    makes a random one (RoutingEdgeHub.cs, `AddEdgeSystemProperties`).
+    It is made of what tells the message from others (a UUID by name, RFC 9562), where the product makes a random one
+    (`edgeMessageId`: RoutingEdgeHub.cs, `AddEdgeSystemProperties`).
     """
-    return f"{origin[:8]}-{origin[8:12]}-8{origin[12:15]}-a{origin[15:18]}-{sequence:012x}"
+    name = f"{message.sequence} {message.enqueued} {message.device_id} {message.module_id or ''}"
+    return str(uuid5(_NAMESPACE, name))
 
 
 class InputMessage(NamedTuple):

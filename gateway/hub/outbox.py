@@ -64,7 +64,7 @@ class _Queue:
 class Outbox:
     """The queues of one endpoint by priority.
 
-    `time_to_live` is the hub's own, for messages without one: seconds, below 0 for ever. `expired` is told how many
+    `time_to_live` is the hub's own, for messages without one: seconds, below 0 for ever. `expired` is told which
     messages have outlived theirs.
     """
 
@@ -77,9 +77,10 @@ class Outbox:
         *,
         later: Later,
         time_to_live: Callable[[], int] = lambda: -1,
-        expired: Callable[[int], None] = lambda count: None,
+        expired: Callable[[Sequence[Message]], None] = lambda messages: None,
         batch: int = BATCH,
     ) -> None:
+        self.priority = 0  # of what is under way
         self._store = store
         self._send = send
         self._now = now
@@ -204,15 +205,16 @@ class Outbox:
 
     def _first(self, queue: _Queue) -> Message | None:
         """The next message of a queue that is still to be sent; those before it are dropped, a thousand at most."""
-        now, dropped, found = self._now(), 0, None
-        while dropped < _READ and (queue.ahead or self._read(queue)):
+        now, found = self._now(), None
+        dropped: list[Message] = []
+        while len(dropped) < _READ and (queue.ahead or self._read(queue)):
             message = queue.ahead[0]
             limit = message.time_to_live or self._time_to_live()
             if limit < 0 or message.enqueued / 1000 + limit > now:
                 found = message
                 break
-            queue.taken = queue.ahead.popleft().sequence
-            dropped += 1
+            dropped.append(queue.ahead.popleft())
+            queue.taken = message.sequence
         if dropped:
             self._expired(dropped)
         return found
@@ -225,6 +227,7 @@ class Outbox:
 
     def _dispatch(self, queue: _Queue, batch: Sequence[Message]) -> None:
         at_once = True
+        self.priority = int(queue.name.partition(" ")[0])
 
         def done(failed: Sequence[Message]) -> None:
             self._sent(queue, failed)
@@ -293,14 +296,15 @@ class Outbox:
         seen = queue.taken
         while found := self._store.read(seen, _READ, queue.name):
             now, own = self._now(), self._time_to_live()
-            dead = {
-                one.sequence
+            dead = [
+                one
                 for one in found
                 if 0 <= (one.time_to_live or own) <= now - one.enqueued / 1000 and one.sequence > queue.taken
-            }
+            ]
             if dead:
-                self._store.drop(dead, queue.name)
-                queue.ahead = deque(one for one in queue.ahead if one.sequence not in dead)
-                self._expired(len(dead))
+                numbers = {one.sequence for one in dead}
+                self._store.drop(numbers, queue.name)
+                queue.ahead = deque(one for one in queue.ahead if one.sequence not in numbers)
+                self._expired(dead)
             seen = found[-1].sequence
             yield

@@ -18,8 +18,9 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.hub.clients import Client, Clients, Sent
-from gateway.hub.cloud import Cloud, TwinState
+from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.delivery import desired_topic, twin_response_topic
+from gateway.hub.metrics import EDGE_HUB, Meter
 from gateway.hub.subscriptions import Feature
 from gateway.hub.twin import (
     SERVER_ERROR,
@@ -57,10 +58,12 @@ class TwinManager:
         settings: Settings,
         log: logging.Logger,
         *,
+        meter: Meter,
         changed: Callable[[Client, bytes, Callable[[bool], None]], None],
     ) -> None:
-        self._cloud = cloud
+        self._meter = meter
         self._changed = changed
+        self._cloud = cloud
         self._clients = clients
         self._clock = clock
         self._settings = settings
@@ -73,11 +76,21 @@ class TwinManager:
 
     def get(self, client: Client, request_id: str) -> None:
         """Answer a twin GET."""
-        self._cloud.get_twin(client.id, lambda state: self._got(client, request_id, state))
+        since = self._meter.now()
+        self._meter.count("gettwin", EDGE_HUB, client.id)
 
-    def _got(self, client: Client, request_id: str, state: TwinState | None) -> None:
-        if state is not None:
+        def got(state: TwinState | CloudError) -> None:
+            self._got(client, request_id, state)
+            self._meter.observe("gettwin_duration_seconds", self._meter.now() - since, EDGE_HUB, client.id)
+
+        self._cloud.get_twin(client.id, got)
+
+    def _got(self, client: Client, request_id: str, state: TwinState | CloudError) -> None:
+        if isinstance(state, TwinState):
             self._keep(client.id, state)
+        elif self._settings.strict:
+            self.refuse(client, request_id, state)
+            return
         else:
             known = self._stored.get(client.id)
             state = known.state if known else _NOTHING_YET
@@ -85,6 +98,8 @@ class TwinManager:
 
     def report(self, client: Client, request_id: str, body: bytes) -> None:
         """Take a change of reported properties."""
+        since = self._meter.now()
+        self._meter.count("reported_properties", EDGE_HUB, client.id)
         try:
             patch = read_patch(body, strict=self._settings.strict)
             validate_reported(patch)
@@ -95,6 +110,8 @@ class TwinManager:
                 self._changed(client, body, lambda stored: self._notified(client, request_id, stored))
         except TwinError as wrong:
             self._refuse(client, request_id, wrong)
+        took = self._meter.now() - since
+        self._meter.observe("reported_properties_update_duration_seconds", took, EDGE_HUB, client.id)
 
     def _store(self, client_id: str, patch: dict[str, Any], size: int) -> None:
         """Keep a change until it goes up; raises TwinError."""
@@ -115,12 +132,12 @@ class TwinManager:
             self._refuse(client, request_id, TwinError(500, SERVER_ERROR, "the notification could not be stored"))
         self.tick()
 
-    def _reported(self, client: Client, request_id: str, result: int | TwinError | None, body: bytes) -> None:
+    def _reported(self, client: Client, request_id: str, result: int | TwinError, body: bytes) -> None:
         if isinstance(result, int):
             self._answer(client, 204, request_id, b"", result)
             self._changed(client, body, lambda stored: None)  # IoT Hub does not wait for what it tells others
         else:
-            self._refuse(client, request_id, result or TwinError(500, SERVER_ERROR, "the cloud cannot be reached"))
+            self._refuse(client, request_id, result)
 
     def _refuse(self, client: Client, request_id: str, wrong: TwinError) -> None:
         self._log.warning("Error updating reported properties for %s: %s", client.id, wrong.message)
@@ -168,8 +185,8 @@ class TwinManager:
         before = known.state
         self._cloud.get_twin(client.id, lambda state: self._send_difference(client, before, state))
 
-    def _send_difference(self, client: Client, before: TwinState, state: TwinState | None) -> None:
-        if state is None:
+    def _send_difference(self, client: Client, before: TwinState, state: TwinState | CloudError) -> None:
+        if isinstance(state, CloudError):
             return
         patch = diff(before.desired, state.desired)
         if state.desired_version != before.desired_version and not self._send_desired(
@@ -217,7 +234,7 @@ class TwinManager:
         sent, size = known.unsent, known.unsent_bytes
         known.unsent, known.unsent_bytes = {}, 0
 
-        def arrived(result: int | TwinError | None) -> None:
+        def arrived(result: int | TwinError) -> None:
             if not isinstance(result, int):  # kept, and tried again with the next change or when the cloud is back
                 known.unsent = merge(sent, known.unsent, null_deletes=False)
                 known.unsent_bytes += size

@@ -20,10 +20,6 @@ UPSTREAM = "2000000000 $upstream"
 class Store(Protocol):
     """A store of messages and sessions; all calls come from the gateway's event loop."""
 
-    @property
-    def origin(self) -> str:
-        """32 random hex digits that name this store: with them a number is like no other gateway's."""
-
     def next_sequence(self) -> int:
         """The lowest number that no message has had; whoever writes counts on from here."""
 

@@ -49,6 +49,11 @@ class StateFolder:
         """Where registrations are kept; None when they are not."""
         return None if self._given is None else self._given / "registry.jsonl"
 
+    @property
+    def arrived(self) -> Path | None:
+        """Where what arrived upstream is kept; None when it is not."""
+        return None if self._given is None or self._kind == "memory" else self._given / "arrived.db"
+
     def prepare(self, root_pem: bytes) -> None:
         """Make it. Raises GatewayError."""
         try:

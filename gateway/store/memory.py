@@ -6,7 +6,6 @@ StorageFullException).
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,7 +20,6 @@ class MemoryStore:
     """Store in queues."""
 
     def __init__(self) -> None:
-        self.origin = secrets.token_hex(16)
         self._queues: dict[str, deque[Message]] = {UPSTREAM: deque()}
         self._through: dict[str, int] = {}
         self._next = 1

@@ -5,7 +5,6 @@ Rule: a file is carried over in one transaction, or left as it is.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 
 import msgpack
@@ -17,7 +16,6 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS session (client_id TEXT PRIMARY KEY, subscriptions BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, through INTEGER NOT NULL,"
     " gone INTEGER NOT NULL DEFAULT 0, part INTEGER NOT NULL DEFAULT 0)",
-    "CREATE TABLE IF NOT EXISTS store (origin TEXT NOT NULL)",
 )
 #: one row per batch: numbers of its first and last message, how many it has, how many the queue has had with it.
 #: The messages come last, so that nobody has to read over them.
@@ -43,7 +41,6 @@ def prepare(database: sqlite3.Connection) -> None:
             _count(database)
         for table in _TABLES:
             database.execute(table)
-        database.execute("INSERT INTO store VALUES (?)", (secrets.token_hex(16),))
         database.execute(f"PRAGMA user_version={VERSION}")
         database.execute("COMMIT")
     except (sqlite3.Error, ValueError, TypeError):

@@ -94,7 +94,6 @@ class SqliteStore:
             ):
                 self._database.execute(f"PRAGMA {pragma}").fetchall()
         schema.prepare(self._database)
-        self.origin = str(self._database.execute("SELECT origin FROM store").fetchone()[0])
         self._queues = {
             name: _Queue(number, *stand)
             for name, number, *stand in self._database.execute("SELECT name, id, through, gone, part FROM queue")

@@ -13,16 +13,30 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Literal
 
-from gateway.errors import TwinRefusedError
+from gateway.errors import HubCode, TwinRefusedError
 from gateway.hub.twin import MOST_BYTES, TwinError, check_properties, compact
 from gateway.observers import Observers
+from gateway.upstream import etags
 from gateway.upstream.frozen import FrozenDict, freeze
 
 Name = Literal["tags", "desired", "reported"]
 Moment = tuple[float, int]
 Observer = Callable[[str, Mapping[str, Any], int], None]
+#: told of every change: whose twin, whether it was replaced, and what was merged into which section
+Watcher = Callable[[str, bool, Mapping[Name, Any]], None]
+
+
+class Unchanged(Enum):
+    """Says of a section that it stays as it is."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+Change = Mapping[str, Any] | None | Unchanged
 
 _MOST_TAG_BYTES = 8 * 1_024
 _NOTHING = FrozenDict()
@@ -71,6 +85,11 @@ class Twin:
         """Reported properties."""
         return self.reported_section.document
 
+    def section(self, name: Name) -> Section:
+        """One of the three."""
+        section: Section = getattr(self, f"{name}_section")
+        return section
+
     @property
     def desired_version(self) -> int:
         """The `$version` of the desired properties."""
@@ -90,6 +109,7 @@ class Twins:
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment."""
@@ -107,43 +127,65 @@ class Twins:
             found = self._wires[client_id] = f'{{"desired":{desired},"reported":{reported}}}'.encode()
         return found
 
+    def update(
+        self,
+        client_id: str,
+        *,
+        tags: Change = UNCHANGED,
+        desired: Change = UNCHANGED,
+        etag: str | None = None,
+        anew: bool = False,
+    ) -> Twin:
+        """Change tags, desired properties or both together, if `etag` (as in If-Match) is still the twin's; returns it.
+
+        A document is merged in (null deletes), None clears the whole section; with `anew` a document replaces what was
+        there, and devices are told null for what is gone. Observers are told of desired changes. Raises
+        TwinRefusedError: 400, or 412 when the twin has been changed meanwhile.
+        """
+        twin = self.get(client_id)
+        if not etags.matches(etag, twin.etag):
+            hint = "read the twin again, and make the change to what it is now"
+            message = f"the twin of {client_id!r} has been changed meanwhile"
+            raise TwinRefusedError(412, message, hint, HubCode.PreconditionFailed)
+        patches: dict[Name, dict[str, Any]] = {}
+        if not isinstance(tags, Unchanged):
+            patches["tags"] = _patch("tags", twin.tags, tags, anew=anew)
+        if not isinstance(desired, Unchanged):
+            patches["desired"] = _patch("desired", twin.desired, desired, anew=anew)
+        if patches:
+            sections = {name: self._changed(name, twin.section(name), patch) for name, patch in patches.items()}
+            twin = self._put(client_id, twin, sections, _next_etag(twin.etag))
+            self._watchers.tell(client_id, anew, {name: freeze(patch) for name, patch in patches.items()})
+            if "desired" in patches:
+                self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
+        return twin
+
     def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
         """Merge into the desired properties (null deletes, None clears them all); returns the new version.
 
         Observers are told. Raises TwinRefusedError.
         """
-        if patch is None:
-            return self.replace_desired(client_id, {})
-        return self._update_desired(client_id, _taken("desired", patch))
+        return self.update(client_id, desired=patch).desired_version
 
     def replace_desired(self, client_id: str, document: Mapping[str, Any]) -> int:
         """Set the desired properties anew; devices are told null for what is gone. Returns the new version.
 
         Raises TwinRefusedError.
         """
-        after = _merge(_NOTHING, _taken("desired", document))
-        return self._update_desired(client_id, _replacing(self.get(client_id).desired, after))
-
-    def _update_desired(self, client_id: str, patch: dict[str, Any]) -> int:
-        twin = self.get(client_id)
-        section = self._changed("desired", twin.desired_section, patch)
-        self._put(client_id, replace(twin, desired_section=section, etag=_next_etag(twin.etag)))
-        self._observers.tell(client_id, freeze(patch), section.version)
-        return section.version
+        return self.update(client_id, desired=document, anew=True).desired_version
 
     def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
         """Merge into the reported properties, as a device does; returns the new version. Raises TwinRefusedError."""
         twin = self.get(client_id)
-        section = self._changed("reported", twin.reported_section, _taken("reported", patch))
-        self._put(client_id, replace(twin, reported_section=section))
+        taken = _taken("reported", patch)
+        section = self._changed("reported", twin.reported_section, taken)
+        self._put(client_id, twin, {"reported": section}, twin.etag)
+        self._watchers.tell(client_id, False, {"reported": freeze(taken)})
         return section.version
 
     def update_tags(self, client_id: str, patch: Mapping[str, Any] | None) -> None:
         """Merge into the tags (null deletes, None clears them all). Raises TwinRefusedError."""
-        twin = self.get(client_id)
-        change = dict.fromkeys(twin.tags) if patch is None else _taken("tags", patch)
-        section = self._changed("tags", twin.tags_section, change)
-        self._put(client_id, replace(twin, tags_section=section, etag=_next_etag(twin.etag)))
+        self.update(client_id, tags=patch)
 
     def remove(self, client_id: str) -> None:
         """Forget a twin."""
@@ -156,6 +198,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each change of a twin; the answer ends that."""
+        return self._watchers.subscribe(watcher)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
@@ -182,9 +228,19 @@ class Twins:
         version = section.version + 1
         return Section(freeze(merged), text, version, _touched(section.updated, patch, (self._now(), version)))
 
-    def _put(self, client_id: str, twin: Twin) -> None:
-        self._twins[client_id] = replace(twin, version=twin.version + 1, last_updated=self._now())
+    def _put(self, client_id: str, twin: Twin, sections: Mapping[Name, Section], etag: str) -> Twin:
+        changed = replace(
+            twin,
+            tags_section=sections.get("tags", twin.tags_section),
+            desired_section=sections.get("desired", twin.desired_section),
+            reported_section=sections.get("reported", twin.reported_section),
+            version=twin.version + 1,
+            etag=etag,
+            last_updated=self._now(),
+        )
+        self._twins[client_id] = changed
         self._wires.pop(client_id, None)
+        return changed
 
 
 def _empty(now: float) -> Twin:
@@ -212,6 +268,14 @@ def _taken(name: Name, patch: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as wrong:
         raise TwinRefusedError(400, f"the {name} of a twin must be a JSON object: {wrong}") from None
     return copied
+
+
+def _patch(name: Name, before: Mapping[str, Any], change: Mapping[str, Any] | None, *, anew: bool) -> dict[str, Any]:
+    """What a back end's change comes to as a patch."""
+    if change is None:
+        return dict.fromkeys(before)
+    taken = _taken(name, change)
+    return _replacing(before, _merge(_NOTHING, taken)) if anew else taken
 
 
 def _merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

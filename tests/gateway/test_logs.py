@@ -89,7 +89,7 @@ async def test_every_line_of_a_gateway_has_the_form(hub):
     lines = hub.log.getvalue().splitlines()
     assert len(lines) > 12
     assert [line for line in lines if not LINE.fullmatch(line)] == []
-    start = "\n".join(lines[:7])
+    start = "\n".join(lines[:10])
     for fragment in (
         "Loaded server certificate with expiration date of ",
         "Enabling SSL protocols: Tls12, Tls13",

@@ -27,7 +27,7 @@ async def refusal(hub, packet, context=None):
 async def waiting(hub, *behind):
     """A client of a registered device whose CONNECT waits for the cloud, with these packets behind it."""
     packet = hub.hello()
-    hub.gateway.upstream.online = False
+    hub.gateway.upstream.link.switch("black-hole")
     client = await hub.dial()
     client.send(packet, *behind)
     await until(lambda: any(one._late for one in hub.gateway._process.server.connections))

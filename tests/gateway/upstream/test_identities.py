@@ -1,12 +1,15 @@
 """What the registry tells the Edge Hub, and what happens while the link is down."""
 
+import logging
+
 import pytest
 
-from gateway import Device
+from gateway import Device, Inbox
 from gateway.hub.identity import Identity
 from gateway.hub.scope import UNREACHABLE
-from gateway.upstream import Registry, identities
+from gateway.upstream import Registry
 from gateway.upstream.identities import Identities
+from gateway.upstream.link import Link, Patience
 from tests.gateway.packets import sas
 
 NOW = 1_700_000_000
@@ -22,9 +25,21 @@ def registry():
 
 
 @pytest.fixture
-def told(registry):
+def moment():
+    """What the line's clock shows."""
+    return [0.0]
+
+
+@pytest.fixture
+def line(moment):
+    """A line that is up."""
+    return Link(Inbox(), lambda: moment[0], logging.getLogger("test"))
+
+
+@pytest.fixture
+def told(registry, line):
     """The registry as the Edge Hub asks it."""
-    return Identities(lambda: registry, lambda: float(NOW))
+    return Identities(lambda: registry, lambda: float(NOW), line, Patience(0, 20))
 
 
 def test_identities_of_the_scope_are_told_at_once(registry, told):
@@ -36,43 +51,40 @@ def test_identities_of_the_scope_are_told_at_once(registry, told):
     assert answers == [registry.in_scope("press"), None, registry.scope()]
 
 
-def test_nothing_is_told_while_the_link_is_down(registry, told):
-    """The answer comes when it is back, and is what holds then; then the observer is told, once."""
-    answers, back = [], []
-    told.attach(lambda: back.append(len(answers)))
-    told.reach(False)
+def ask_all(told):
+    """Every kind of question; the list has the answers, in order."""
+    answers = []
     told.fetch("new", answers.append)
     told.fetch_all(answers.append)
     told.check_token(PRESS, "x", answers.append)
+    return answers
+
+
+def test_questions_over_a_silent_line_get_what_holds_when_it_is_back(registry, told, line):
+    """Not what held when they were asked."""
+    line.switch("black-hole")
+    answers = ask_all(told)
     assert answers == []
     registry.add(Device("new"))
-    told.reach(True)
-    told.reach(True)
+    line.switch("up")
     assert answers == [registry.in_scope("new"), registry.scope(), False]
-    assert back == [3]
 
 
-def test_who_has_asked_is_forgotten_with_the_gateway(told):
-    """A gateway that has stopped is told nothing."""
-    answers = []
-    told.reach(False)
-    told.fetch("press", answers.append)
-    told.attach(None)
-    told.reach(True)
-    assert answers == []
+@pytest.mark.parametrize("state", ["throttled", "quota-exceeded"])
+def test_refusal_of_iot_hub_is_no_answer(told, line, state):
+    """Nobody is taken out of the scope for it."""
+    line.switch(state)
+    assert ask_all(told) == [UNREACHABLE, UNREACHABLE, None]
 
 
-def test_questions_that_wait_are_bounded(told, monkeypatch):
-    """Beyond the limit the answer is that the cloud cannot be reached."""
-    monkeypatch.setattr(identities, "_MOST_WAITING", 2)
-    answers = []
-    told.reach(False)
-    told.fetch("a", answers.append)
-    told.fetch("b", answers.append)
-    told.fetch("c", answers.append)
-    told.fetch_all(answers.append)
-    told.check_token(PRESS, "x", answers.append)
-    assert answers == [UNREACHABLE, UNREACHABLE, None]
+def test_line_without_a_connection_is_given_up_after_three_attempts(told, line, moment):
+    """The scope is asked for over HTTPS; for a token it is tried once."""
+    line.switch("refused")
+    answers = ask_all(told)
+    assert answers == [None]
+    moment[0] = 6.0
+    line.tick()
+    assert answers == [None, UNREACHABLE, UNREACHABLE]
 
 
 @pytest.mark.parametrize(

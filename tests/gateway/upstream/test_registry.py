@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from gateway import Device, RegistryError
+from gateway import Device, ManualClock, RegistryError
 from gateway.hub.service_identity import Authentication, device_scope
 from gateway.upstream import Registry
 
@@ -352,3 +352,156 @@ def test_identity_json_is_that_of_the_service_api(nested):
     assert (shown["status"], shown["etag"], shown["statusReason"]) == ("disabled", device.etag, None)
     assert nested.identity_json("leaf", "m")["moduleId"] == "m"
     assert nested.identity_json("ghost") is None
+
+
+def test_identity_json_has_the_status_with_its_reason_and_time():
+    """The time is that of the last change between enabled and disabled, and never for one that has not changed."""
+    clock = ManualClock(1_000.0)
+    registry = Registry(now=clock.now)
+    device = registry.add(Device("press", status_reason="new"))
+    shown = registry.identity_json("press")
+    assert (shown["statusReason"], shown["statusUpdatedTime"]) == ("new", "0001-01-01T00:00:00Z")
+    registry.update(dataclasses.replace(device, enabled=False, status_reason="in repair"))
+    clock.advance(60)
+    registry.update(dataclasses.replace(device, enabled=False, status_reason="still"))
+    shown = registry.identity_json("press")
+    assert (shown["statusReason"], shown["statusUpdatedTime"]) == ("still", "1970-01-01T00:16:40.0000000Z")
+
+
+def test_identity_json_of_a_module_has_what_a_module_has():
+    """Its owner, and neither a status nor capabilities nor scopes."""
+    registry = Registry()
+    registry.add(Device("press"))
+    module = registry.add(Device("press", "filter", managed_by="iotEdge"))
+    assert registry.identity_json("press", "filter") == {
+        "deviceId": "press",
+        "moduleId": "filter",
+        "managedBy": "iotEdge",
+        "generationId": module.generation_id,
+        "etag": module.etag,
+        "authentication": {
+            "type": "sas",
+            "symmetricKey": {"primaryKey": module.primary_key, "secondaryKey": module.secondary_key},
+            "x509Thumbprint": {"primaryThumbprint": None, "secondaryThumbprint": None},
+        },
+    }
+
+
+# -- what IoT Hub answers ----------------------------------------------------------------------------------------------
+
+
+def refusal(act, *arguments, **named):
+    """The status and the name of the error that something raises."""
+    with pytest.raises(RegistryError) as error:
+        act(*arguments, **named)
+    assert error.value.status == error.value.code // 1000
+    return error.value.status, error.value.code.name
+
+
+def test_refusals_have_the_status_and_the_code_of_iot_hub(nested):
+    """400 for what it does not take, 404 for what is not there, 409 for what is there already."""
+    assert refusal(nested.add, Device("a b")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", primary_key="!")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", status_reason="x" * 129)) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("leaf")) == (409, "DeviceAlreadyExists")
+    assert refusal(nested.add, Device("leaf", "m")) == (409, "ModuleAlreadyExistsOnDevice")
+    assert refusal(nested.add, Device("ghost", "m")) == (404, "DeviceNotFound")
+    for act in (nested.update, lambda device: nested.remove(device.device_id, device.module_id)):
+        assert refusal(act, Device("ghost")) == (404, "DeviceNotFound")
+        assert refusal(act, Device("ghost", "m")) == (404, "DeviceNotFound")
+        assert refusal(act, Device("leaf", "ghost")) == (404, "ModuleNotFound")
+
+
+@pytest.mark.parametrize("condition", [None, "*", '"*"', "{}", '"{}"'])
+def test_change_goes_through_while_its_etag_holds(condition):
+    """Without If-Match, with the wildcard or with the ETag, each with or without quotes, an update and a removal."""
+    registry = Registry()
+    device = registry.add(Device("press"))
+    updated = registry.update(device, etag=condition and condition.format(device.etag))
+    assert updated.etag != device.etag
+    assert registry.get("press") is updated
+    assert registry.remove("press", etag=condition and condition.format(updated.etag)) == ("press",)
+
+
+def test_change_of_something_that_has_changed_is_refused():
+    """412 with the ETag of before, and nothing changes; the same for a removal."""
+    registry = Registry()
+    before = registry.add(Device("press"))
+    now = registry.update(before)
+    for act in (lambda: registry.update(before, etag=before.etag), lambda: registry.remove("press", etag=before.etag)):
+        assert refusal(act) == (412, "PreconditionFailed")
+        assert registry.get("press") is now
+    assert refusal(registry.update, Device("ghost"), etag="*") == (404, "DeviceNotFound")
+
+
+def test_update_without_keys_makes_them():
+    """A device that changes over to keys, and one whose owner asks for new ones, gets both."""
+    registry = Registry()
+    first = registry.add(Device("press", thumbprints=("AB",)))
+    second = registry.update(Device("press"))
+    third = registry.update(Device("press"))
+    assert (first.primary_key, len({second.primary_key, second.secondary_key, third.primary_key})) == ("", 3)
+
+
+def test_modules_of_a_device_are_listed_in_order():
+    """Those that are gone are not."""
+    registry = Registry()
+    registry.add(Device("press"))
+    for name in ("c", "a", "b"):
+        registry.add(Device("press", name))
+    registry.remove("press", "a")
+    assert [module.module_id for module in registry.modules("press")] == ["c", "b"]
+    assert registry.modules("ghost") == ()
+
+
+# -- scopes as the REST API has them -----------------------------------------------------------------------------------
+
+
+def scope_of(registry, device_id):
+    """The device scope of an edge device."""
+    return device_scope(device_id, registry.get(device_id).generation_id)
+
+
+def test_parent_is_found_by_its_scope(nested):
+    """A leaf's deviceScope, or parentScopes, or both; an edge device's parentScopes beside its own scope."""
+    gateway, lower = scope_of(nested, "gw"), scope_of(nested, "lower")
+    find = nested.scopes.parent_of
+    assert find(Device("new"), lower) == "lower"
+    assert find(Device("new"), lower, [lower]) == find(Device("new"), None, [lower]) == "lower"
+    assert find(Device("new"), None) is find(Device("new"), "") is None
+    assert find(Device("new", edge=True), None, [gateway]) == "gw"
+    assert find(Device("lower", edge=True), lower, [gateway]) == "gw"
+    assert find(Device("lower", edge=True), lower) is None
+    child = nested.add(Device("new", parent=find(Device("new"), lower)))
+    assert nested.identity_json(child.device_id)["parentScopes"] == [lower]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["nonsense", "ms-azure-iot-edge://ghost-1", "ms-azure-iot-edge://lower-600", "ms-azure-iot-edge://leaf-{leaf}",
+     "{lower}", "MS-AZURE-IOT-EDGE://lower-{lower}", "ms-azure-iot-edge://lower", "ms-azure-iot-edge://-"],
+)  # fmt: skip
+def test_scope_that_no_edge_device_has_is_refused(nested, scope):
+    """Random text, an unknown device, another generation, a device that is no edge device: 400."""
+    scope = scope.format(lower=nested.get("lower").generation_id, leaf=nested.get("leaf").generation_id)
+    assert refusal(nested.scopes.parent_of, Device("new"), scope) == (400, "ArgumentInvalid")
+    assert refusal(nested.scopes.parent_of, Device("new", edge=True), None, [scope]) == (400, "ArgumentInvalid")
+    assert refusal(nested.scopes.parent_of, Device("lower", edge=True), scope) == (400, "ArgumentInvalid")
+
+
+def test_device_has_one_parent_and_not_itself(nested):
+    """Two scopes that differ are refused, and so is an edge device below itself."""
+    scopes = [scope_of(nested, "gw"), scope_of(nested, "lower")]
+    assert refusal(nested.scopes.parent_of, Device("new"), *scopes[:1], scopes[1:]) == (400, "ArgumentInvalid")
+    assert refusal(nested.update, Device("lower", edge=True, parent="lower")) == (400, "ArgumentInvalid")
+
+
+def test_children_of_an_edge_device_that_is_gone_have_no_parent(nested):
+    """Also after it is registered anew, since its scope is another one then; the same for the gateway's own device."""
+    nested.remove("lower")
+    nested.add(Device("lower", edge=True))
+    assert nested.get("lower-leaf").parent is None
+    assert nested.in_scope("lower-leaf") is None
+    nested.remove("gw")
+    nested.add(Device("gw", edge=True, parent=None))
+    assert [identity.client_id for identity in nested.scope()] == ["gw"]
