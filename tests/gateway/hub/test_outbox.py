@@ -44,8 +44,8 @@ class Room:
             **options,
         )
 
-    def _count(self, number):
-        self.expired += number
+    def _count(self, dropped):
+        self.expired += len(dropped)
 
     def turn(self):
         """One turn of the loop; whether there was anything to do."""
