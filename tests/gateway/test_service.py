@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from pathlib import Path
 
 import msgpack
@@ -271,10 +272,37 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
+        "arrived.db", "arrived.lock", "hub.db", "hub.lock", "messages.db", "messages.lock", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+async def test_message_that_the_log_does_not_have_stays_in_the_store(start, tmp_path):
+    """Its disk is full, so the gateway does not let go of what has arrived, and sends it again in its next life."""
+    hub = await start(state=tmp_path)
+    log = hub.gateway.upstream.inbox.history
+    pages = log._database.execute("PRAGMA page_count").fetchone()[0]
+    log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    client = await hub.join()
+    client.send(p.publish(body=bytes(200_000)))
+    await client.packet()
+    await hub.gateway.stop()
+    assert "the log of what arrived cannot be written: database or disk is full" in hub.log.getvalue()
+    again = await start(state=tmp_path)
+    assert [(one.gateway_sequence, len(one.body)) for one in again.gateway.upstream.inbox.messages] == [(1, 200_000)]
+
+
+async def test_log_of_what_arrived_is_left_out_on_request(start, tmp_path):
+    """Then numbers begin anew with each start."""
+    for _ in range(2):
+        hub = await start(state=tmp_path, settings=Settings(feed_limit=0))
+        client = await hub.join()
+        client.send(p.publish())
+        await client.packet()
+        assert [one.sequence for one in hub.gateway.upstream.inbox.messages] == [1]
+        await hub.gateway.stop()
+    assert not (tmp_path / "arrived.db").exists()
 
 
 async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
@@ -285,36 +313,41 @@ async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
 
 
 async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, tmp_path):
-    """What waits in the store arrives upstream at the start, before anything new, with its own number."""
+    """What waits in the store arrives upstream at the start, before anything new; each hub numbers for itself."""
     state = tmp_path / "state"
     hub = await start(state=state)
     await hub.gateway.stop()
     database = sqlite3.connect(state / "messages.db")
     waiting = msgpack.packb([(41, "press", None, 1000, "{}", "{}", b"old")])
-    database.execute("INSERT INTO batch_1 VALUES (41, 41, 1, 1, ?)", (waiting,))
+    database.execute("INSERT INTO batch_1 VALUES (41, ?)", (waiting,))
     database.commit()
     database.close()
     again = await start(state=state)
     client = await again.join()
     client.send(p.publish(body=b"new"))
     await client.packet()
-    got = [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages]
-    assert got == [(41, b"old"), (42, b"new")]
+    got = [(one.sequence, one.gateway_sequence, one.body) for one in again.gateway.upstream.inbox.messages]
+    assert got == [(1, 41, b"old"), (2, 42, b"new")]
 
 
 async def test_damaged_or_newer_store_stops_the_start(chain, tmp_path):
-    """StoreError, the file as it was, nothing left open; the same for the registry."""
+    """StoreError, the file as it was, nothing left open; the same for IoT Hub's database and the registry before it."""
     (tmp_path / "messages.db").write_bytes(b"not a database " * 100)
     before = descriptor_count()
     with pytest.raises(StoreError, match="not a database"):
         await Gateway(chain=chain, state=tmp_path).start()
     assert (tmp_path / "messages.db").read_bytes() == b"not a database " * 100
-    (tmp_path / "messages.db").unlink()
-    (tmp_path / "registry.jsonl").write_text("not json\n")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "hub.db").write_bytes(b"not a database " * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        await Gateway(chain=chain, state=tmp_path / "hub").start()
+    assert (tmp_path / "hub" / "hub.db").read_bytes() == b"not a database " * 100
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "registry.jsonl").write_text("not json\n")
     with pytest.raises(RegistryError, match="cannot read the registry"):
-        await Gateway(chain=chain, state=tmp_path).start()
+        await Gateway(chain=chain, state=tmp_path / "old").start()
+    assert (tmp_path / "old" / "registry.jsonl").read_text() == "not json\n"
     assert descriptor_count() == before
-    assert (tmp_path / "registry.jsonl").read_text() == "not json\n"
 
 
 async def test_state_is_for_one_gateway_at_a_time(start, chain, tmp_path):
@@ -444,9 +477,21 @@ def check_store(path, acknowledged):
     return numbers
 
 
-def by_device(arrived):
-    """The numbers of each device's messages as they came."""
-    return [[number for name, number in arrived if name == each] for each in dict(arrived)]
+def check_arrived(feed, acknowledged):
+    """Everything acknowledged can be read, from both lives, in order; what arrived twice is there twice."""
+    bodies, after, numbers = defaultdict(list), 0, []
+    while after < feed.latest:
+        page = feed.read(after)
+        assert page.missed == 0
+        after = page.next
+        numbers += [one.sequence for one in page.events]
+        for one in page.events:
+            if one.source == "Telemetry":
+                bodies[one.device_id].append(int(one.body))
+    assert numbers == sorted(set(numbers))
+    for number, last in acknowledged.items():
+        first_time = list(dict.fromkeys(bodies[f"d{number}"]))
+        assert first_time[: last + 1] == list(range(last + 1))
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 100), (200, 1_000), (1_000, 1_500), (4_500, 6_500)])
@@ -467,10 +512,7 @@ async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     await asyncio.gather(*publishers)
     waiting = check_store(tmp_path / "messages.db", load.acknowledged)
     async with Gateway(state=tmp_path) as again:
-        inbox = again.upstream.inbox
-        for _ in waiting:
-            await inbox.next_message(timeout=20)
-        arrived = [(one.device_id, one.sequence) for one in inbox.messages]
-        assert sorted(sequence for _, sequence in arrived) == waiting
-        assert all(sorted(numbers) == numbers for numbers in by_device(arrived))
+        await again.settled()
+        assert [one.gateway_sequence for one in again.upstream.inbox.messages] == waiting
+        check_arrived(again.upstream.feed, load.acknowledged)
         assert len(again.registry) == 4 + 2  # and the gateway's own device with its $edgeHub
