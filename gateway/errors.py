@@ -26,8 +26,11 @@ class HubCode(IntEnum):
     PreconditionFailed = 412_001
     DeviceMessageLockLost = 412_002
     MessageTooLarge = 413_001
+    TooManyDevices = 413_002
+    TooManyModulesOnDevice = 413_003
     ThrottlingException = 429_001
     ServerError = 500_001
+    GatewayTimeout = 504_101
 
     @property
     def status(self) -> int:

@@ -38,6 +38,7 @@ from gateway.hub.metrics import Meter
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
+from gateway.store.gate import letting_go_after
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import LinkState
 
@@ -92,7 +93,7 @@ class EdgeProcess:
 
     async def _start(self, tls: TlsContext, rules: Rules) -> None:
         around, log, now = self._around, self._around.log, self._around.clock.now
-        store = around.folder.open_store()
+        store = letting_go_after(around.upstream.inbox.keep, around.folder.open_store())
         self._exit.callback(store.close)
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
@@ -107,7 +108,7 @@ class EdgeProcess:
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.link.send,
+            to_cloud=around.upstream.send,
             instant=lambda: around.upstream.link.state is LinkState.UP,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
@@ -127,7 +128,13 @@ class EdgeProcess:
             sessions=sessions,
             intake=intake,
             edge=self.edge,
-            ticks=(self.gatekeeper.tick, self.edge.tick, around.upstream.tick, self.connectivity.tick),
+            ticks=(
+                self.gatekeeper.tick,
+                self.edge.tick,
+                around.upstream.tick,
+                self.connectivity.tick,
+                self.meter.catch_up,
+            ),
             report=Report(log, around.events, now),
             clock=around.clock,
             settings=around.settings,
@@ -149,7 +156,8 @@ class EdgeProcess:
         self._exit.callback(around.upstream.link.watch, None)
 
     def count_up(self) -> None:
-        """Have the meter know what others have counted for it."""
+        """Have the meter know all that has happened until now."""
+        self.meter.catch_up()
         hub, connectivity = f"{self._around.edge_device_id}/{MODULE_ID}", self.connectivity
         known = self.meter.counters["offline_count"][hub,]
         if connectivity.offline_count > known:

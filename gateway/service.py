@@ -28,6 +28,7 @@ from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
 from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
+from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.sinks import Sink
@@ -89,13 +90,22 @@ class Gateway(BackEnd):
         inbox = Inbox(*limits, now=self.clock.now, log=self.log)
         self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.running, self.log, track_device_state=self.settings.track_device_state)
-        patience = self.settings.cloud_operation_timeout
-        notified = _notified(self.settings)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, notified, patience=patience)
+        self._folder = StateFolder(state, store, self.settings, self.log)
+        keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
         self.events.subscribe(self._connections_changed)
+        notify = _notified(self.settings)
+        self.upstream = IotHub(
+            lambda: self.registry,
+            inbox,
+            self.clock,
+            link,
+            notify,
+            patience=self.settings.cloud_operation_timeout,
+            keeper=keeper,
+            log=self.log,
+        )
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
-        self._folder = StateFolder(state, store, self.settings, self.log)
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
         self._serving = Serving(self._tls, self.clock, self.log)
         self._registry: Registry | None = None
@@ -142,9 +152,8 @@ class Gateway(BackEnd):
         await self.life.restart(change)
 
     async def settled(self) -> None:
-        """Wait until everything that is due by the clock, a restart say, is done and what is under way has arrived."""
+        """Wait until everything that is due by the clock, a restart say, has been done."""
         await self.life.settled()
-        self.upstream.inbox.settle()
 
     async def boot(self) -> None:
         """Start Edge Hub's process; for the gateway's own use."""
@@ -169,6 +178,7 @@ class Gateway(BackEnd):
         tls = self._serving.load(self.chain)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._folder.prepare(self.served.trust_pem)
+        self._open_cloud()
         process = EdgeProcess(self._surroundings)
         mqtt, https = self._started_ports or (0, None)
         await process.start(tls, self._rules(), mqtt or self._wanted_ports[0], https or self._wanted_ports[1])
@@ -182,7 +192,7 @@ class Gateway(BackEnd):
         sinks = list(self._sinks)
         if path is not None and limits.feed_limit:
             kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
-            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability))
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability, log=self.log))
         self.upstream.inbox.open(sinks)
 
     async def stop(self) -> None:
@@ -197,6 +207,7 @@ class Gateway(BackEnd):
         await self._fronts.stop()
         await self._end_process()
         self.upstream.inbox.close()
+        self.upstream.close()
         self._folder.close()
 
     async def __aenter__(self) -> Self:
@@ -290,7 +301,9 @@ class Gateway(BackEnd):
 
     def _connections_changed(self, event: Event) -> None:
         if isinstance(event, ClientConnected | ClientDisconnected):
-            self.upstream.notifications.connection_changed(event.client_id, isinstance(event, ClientConnected))
+            connected = isinstance(event, ClientConnected)
+            self.upstream.activity.connection_changed(event.client_id, connected)
+            self.upstream.notifications.connection_changed(event.client_id, connected)
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""

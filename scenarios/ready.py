@@ -19,6 +19,7 @@ VERSION = 1
 
 def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
     """What the file says about `gateway`; `leaves` has the complete connection strings."""
+    served = gateway.hub_port is not None
     return {
         "version": VERSION,
         "pid": os.getpid(),
@@ -35,8 +36,9 @@ def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
         "hub": {
             "hostname": gateway.hub_hostname,
             "https_port": gateway.hub_port,
-            "service_connection_string": None,
-            "service_connection_string_named": None,
+            "root_ca": str(gateway.hub_root_ca) if served else None,
+            "service_connection_string": gateway.service_connection_string() if served else None,
+            "service_connection_string_named": gateway.service_connection_string(named=True) if served else None,
             "feed_url": gateway.feed_url,
             "c2d_url": gateway.c2d_url,
         },

@@ -80,6 +80,9 @@ class Cloud(Protocol):
     def get_twin(self, client_id: str, answer: Callable[[TwinState | CloudError], None]) -> None:
         """Read a twin."""
 
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected, with the id of its model (IoT Plug and Play) if it named one."""
+
     def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError], None]) -> None:
         """Change reported properties.
 

@@ -68,13 +68,14 @@ class Connectivity:
         return self._frequency if self.state is State.CONNECTED else DISCONNECTED_CHECK_FREQUENCY
 
     def _succeeded(self) -> None:
-        before, self.state = self.state, State.CONNECTED
         self._due = self._now() + self._frequency
+        if self.state is State.CONNECTED:  # as nearly always, once per batch of telemetry
+            return
+        before, self.state = self.state, State.CONNECTED
         if before is State.DISCONNECTED:
             self._log.info("Exiting disconnected state")
             self.offline_durations.append(self._now() - self._since)
-        if before is not State.CONNECTED:
-            self._log.info("Entering connected state")
+        self._log.info("Entering connected state")
         if before is State.DISCONNECTED:
             self._connected()
 

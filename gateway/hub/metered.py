@@ -56,6 +56,10 @@ class MeteredCloud:
         if error.failure in _NO_CONNECTION:
             self._meter.count("operation_retry", client_id, operation)
 
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """See Cloud."""
+        self._cloud.connected(client_id, model_id)
+
     def receive(self, client_id: str) -> Command | None:
         """See Cloud."""
         return self._cloud.receive(client_id)

@@ -79,7 +79,7 @@ class Delivered:
 class Batch:
     """Messages of one source that arrived together, `at` milliseconds since 1970 UTC, numbered on from `first`."""
 
-    __slots__ = ("at", "first", "messages", "origins", "source")
+    __slots__ = ("_size", "at", "first", "messages", "origins", "source")
 
     def __init__(self, first: int, at: int, source: str, origins: Origins, messages: Sequence[Message]) -> None:
         self.first = first
@@ -87,6 +87,7 @@ class Batch:
         self.source = source
         self.origins = origins
         self.messages = messages
+        self._size = -1
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -98,6 +99,13 @@ class Batch:
     def last(self) -> int:
         """The number of the last message."""
         return self.first + len(self.messages) - 1
+
+    @property
+    def size(self) -> int:
+        """How many bytes the messages count for."""
+        if self._size < 0:
+            self._size = sum(map(size_of, self.messages))
+        return self._size
 
     def part(self, start: int, end: int | None = None) -> Batch:
         """The messages from the one at `start` (counted from 0) up to and without the one at `end`."""

@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from gateway.errors import RegistryError
@@ -20,6 +20,7 @@ from gateway.hub.service_identity import Authentication
 # IoT Hub documentation, "Understand the identity registry": up to 128 characters of these, and a reason of up to 128
 _ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}\Z")
 _MOST_REASON = 128
+_KINDS = frozenset(kind.value for kind in Authentication)
 #: parent of a device that hangs below the gateway itself
 THIS_GATEWAY = ""
 
@@ -61,16 +62,23 @@ class Device:
         return self.device_id if self.module_id is None else f"{self.device_id}/{self.module_id}"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, keys included, for the gateway's own files."""
-        return asdict(self)
+        """What is not as in any other device, keys included, for the gateway's own files."""
+        values = ((name, usual, getattr(self, name)) for name, usual in _FIELDS)
+        return {name: value for name, usual, value in values if value != usual}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Device:
+    def from_json(cls, document: Mapping[str, Any]) -> Device:
         """Read what `to_json` made; raises KeyError, TypeError or ValueError for anything else."""
-        device = cls(**(dict(fields) | {"thumbprints": tuple(fields["thumbprints"])}))
-        Authentication(device.authentication)  # ValueError for a word that is none
+        if "thumbprints" in document:
+            document = {**document, "thumbprints": tuple(document["thumbprints"])}
+        device = cls(**document)
+        if device.authentication not in _KINDS:
+            raise ValueError("there is no such way to authenticate")
         # What was kept before there were generations has to have the same one at each start.
         return device if device.generation_id else replace(device, generation_id=new_generation(device.client_id))
+
+
+_FIELDS = tuple((each.name, each.default) for each in fields(Device))
 
 
 def check_ids(device: Device) -> None:
@@ -83,13 +91,18 @@ def check_ids(device: Device) -> None:
 
 def check_facts(device: Device) -> None:
     """Raise RegistryError for keys and words that IoT Hub would not take."""
-    if device.authentication not in list(Authentication):
+    if device.authentication not in _KINDS:
         hint = f"choose from {', '.join(Authentication)}"
         raise RegistryError(f"{device.authentication!r} is no way to authenticate", hint)
     if device.edge and device.module_id is not None:
         raise RegistryError("a module cannot be an edge device")
     if device.status_reason is not None and len(device.status_reason) > _MOST_REASON:
         raise RegistryError(f"the reason of a status has at most {_MOST_REASON} characters")
+    for text in filter(None, (device.status_reason, device.managed_by, *device.thumbprints)):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            raise RegistryError("a text has half a character", "write characters beyond U+FFFF whole") from None
     for key in filter(None, (device.primary_key, device.secondary_key)):
         _check_key(key)
 

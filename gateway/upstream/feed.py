@@ -59,10 +59,10 @@ class Feed:
         wanted = wanted or Filter()
         limit = min(limit, MOST_EVENTS)
         events: list[Delivered] = []
-        looked_at = size = missed = 0
+        looked_at = size = 0
         place = min(after, self._inbox.last)
+        missed = max(0, self._forgotten() - place)
         for batch in self._batches(place, limit):
-            missed += batch.first - place - 1
             if wanted.source not in (None, batch.source):
                 place = batch.last
                 looked_at += len(batch)
@@ -78,6 +78,13 @@ class Feed:
             if looked_at >= MOST_LOOKED_AT:
                 return Page(events, place, missed)
         return Page(events, self._inbox.last, missed)
+
+    def _forgotten(self) -> int:
+        """No message up to this number can be read any more."""
+        first, history = self._inbox.memory.first, self._inbox.history
+        if history is not None:
+            return history.forgotten
+        return self._inbox.last if first is None else first - 1
 
     def _batches(self, after: int, piece: int) -> Iterator[Batch]:
         """Everything behind `after`: the older part from the history, about `piece` messages at a time."""

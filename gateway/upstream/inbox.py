@@ -1,17 +1,16 @@
 """What has arrived at IoT Hub: numbered, handed to every sink, and read by whoever asks.
 
 Rules: each message gets the next number when it arrives; a number is never used twice, also over restarts with a
-history on disk. What arrives in one turn of the event loop goes to the sinks together, and the sender is told that it
-has arrived after every sink has it. What one sink did not take is sent again: other sinks may then have it twice.
+history on disk. The sender is told that a batch has arrived after every sink has taken it, and the gateway's store lets
+go of it only after `keep` has returned. What one sink did not take is sent again: other sinks may then have it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 
 from gateway.clock import SystemClock
 from gateway.errors import GatewayError, StoreError
@@ -25,12 +24,6 @@ from gateway.upstream.sinks.sink import History, Sink
 Done = Callable[[Sequence[Message]], None]
 #: what is known of senders; those that are not registered are left out
 OriginsOf = Callable[[Iterable[Client]], Origins]
-
-
-class _Given(NamedTuple):
-    source: str
-    messages: Sequence[Message]
-    done: Done
 
 
 class Inbox:
@@ -52,9 +45,9 @@ class Inbox:
         self.memory = Memory(limit, byte_limit)
         self._now = now or SystemClock().now
         self._log = log or logging.getLogger(__name__)
+        self.history: History | None = None  # the sink from which older messages can be read
         self._sinks: tuple[Sink, ...] = ()
         self._taken = False
-        self._given: list[_Given] = []
         self._handouts = Handouts()
         self._arrived = asyncio.Event()
         self._waiting_for_sinks: set[asyncio.Future[None]] = set()
@@ -88,88 +81,65 @@ class Inbox:
                 sink.close()
             raise
         self._sinks = tuple(sinks)
-
-    def settle(self) -> None:
-        """Hand over what has been given, and what is given because of that."""
-        while self._given:
-            self._flush()
+        self.history = next((sink for sink in sinks if isinstance(sink, History)), None)
 
     def close(self) -> None:
-        """Hand over what has been given, and let go of the sinks."""
-        self.settle()
+        """Let go of the sinks."""
         sinks, self._sinks = self._sinks, ()
+        self.history = None
         for waiting in tuple(self._waiting_for_sinks):
             waiting.cancel()
         for sink in reversed(sinks):
             sink.close()
 
-    @property
-    def history(self) -> History | None:
-        """The sink from which older messages can be read."""
-        return next((sink for sink in self._sinks if isinstance(sink, History)), None)
-
     # -- what arrives -------------------------------------------------------------------------------------------------
 
     def deliver(self, messages: Sequence[Message], source: str = TELEMETRY) -> None:
-        """Take messages in at once."""
-        self._given.append(_Given(source, messages, _nobody_asks))
-        self._flush()
+        """Take messages in that nobody sends again."""
+        self.receive(messages, _nobody_asks, source)
 
     def receive(self, messages: Sequence[Message], done: Done, source: str = TELEMETRY) -> None:
-        """Take messages in, with what else comes in this turn of the event loop; `done` is told the outcome."""
-        self._given.append(_Given(source, messages, done))
-        if not self._sinks:
-            self._flush()
-        elif len(self._given) == 1:
-            try:
-                asyncio.get_running_loop().call_soon(self._flush)
-            except RuntimeError:  # a back end on another thread
-                self._flush()
-
-    def _flush(self) -> None:
-        given, self._given = self._given, []
-        if not given:
+        """Take messages in; `done` is told which of them have to be sent again."""
+        if not messages:
+            done(())
             return
         before = self.last
-        batches = list(self._number(given))
+        batch = self._number(messages, source)
         try:
-            pending = self._hand_over(batches)
+            pending = self._hand_over(batch)
         except StoreError as error:
             self._log.error("%s", error.message)
             if not self._taken:
                 self.last = before
-            self._tell_back(given)
+            done(messages)
             return
-        for batch in batches:
-            self.memory.add(batch)
+        self.memory.add(batch)
         self._arrived.set()
         if pending:
-            self._wait(pending, given)
+            self._wait(pending, messages, done)
         else:
-            for each in given:
-                each.done(())
+            done(())
 
-    def _number(self, given: Sequence[_Given]) -> Iterator[Batch]:
-        at = int(self._now() * 1000)
-        for source, group in groupby(given, key=lambda each: each.source):
-            parts = [each.messages for each in group if each.messages]
-            messages = parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
-            if not messages:
-                continue
-            origins: Origins = {}
-            if source == TELEMETRY:
-                origins = self.origins_of({(message.device_id, message.module_id) for message in messages})
-            first, self.last = self.last + 1, self.last + len(messages)
-            yield Batch(first, at, source, origins, messages)
+    def keep(self) -> None:
+        """Return once everything that was taken outlives the process. Raises StoreError."""
+        if self.history is not None:
+            self.history.flush()
 
-    def _hand_over(self, batches: Sequence[Batch]) -> list[Awaitable[None]]:
-        """Give batches to every sink; what is returned has to be waited for. Raises StoreError."""
+    def _number(self, messages: Sequence[Message], source: str) -> Batch:
+        origins: Origins = {}
+        if source == TELEMETRY:
+            origins = self.origins_of({(message.device_id, message.module_id) for message in messages})
+        first, self.last = self.last + 1, self.last + len(messages)
+        return Batch(first, int(self._now() * 1000), source, origins, messages)
+
+    def _hand_over(self, batch: Batch) -> list[Awaitable[None]]:
+        """Give a batch to every sink; what is returned has to be waited for. Raises StoreError."""
         pending = []
         self._taken = False  # whether a sink may know the numbers
-        for sink in self._sinks if batches else ():
-            self._taken = self._taken or not isinstance(sink, History)
+        for sink in self._sinks:
+            self._taken = self._taken or sink is not self.history
             try:
-                answer = sink.take(batches)
+                answer = sink.take(batch)
             except GatewayError as error:
                 raise StoreError(error.message, error.hint) from None
             except Exception as wrong:  # anybody may have written the sink
@@ -179,23 +149,17 @@ class Inbox:
                 pending.append(answer)
         return pending
 
-    def _wait(self, pending: Sequence[Awaitable[None]], given: Sequence[_Given]) -> None:
+    def _wait(self, pending: Sequence[Awaitable[None]], messages: Sequence[Message], done: Done) -> None:
         async def wait() -> None:
             outcomes = await asyncio.gather(*pending, return_exceptions=True)
             wrong = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             for each in wrong:
                 self._log.error("a sink did not take messages: %s", each)
-            for told in given:
-                told.done(told.messages if wrong else ())
+            done(messages if wrong else ())
 
         task = asyncio.get_running_loop().create_task(wait())
         self._waiting_for_sinks.add(task)
         task.add_done_callback(self._waiting_for_sinks.discard)
-
-    @staticmethod
-    def _tell_back(given: Sequence[_Given]) -> None:
-        for each in given:
-            each.done(each.messages)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from gateway.hub.messages import Message
 from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.device import Device
 from gateway.upstream.registry import iot_hub_time
-from gateway.upstream.twins import Name, Twins
+from gateway.upstream.twin import Name
+from gateway.upstream.twins import Twins
 
 _SCHEMAS = {
     TWIN_CHANGES: "twinChangeNotification",

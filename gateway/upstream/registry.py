@@ -1,53 +1,63 @@
 """Devices and modules that IoT Hub knows, and their keys.
 
 Rule: keys leave this module only to be compared (as a ServiceIdentity), to be put into a connection string or IoT Hub's
-own JSON, or into the registry's own file, which is readable by its owner alone.
+own JSON, or into the keeper's file, which is readable by its owner alone. A change is kept before it is made.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from gateway.clock import SystemClock
-from gateway.errors import HubCode, RegistryError
+from gateway.errors import HubCode, RegistryError, StoreError
 from gateway.hub.service_identity import Authentication, ServiceIdentity
 from gateway.observers import Observers
 from gateway.upstream import etags
 from gateway.upstream.device import Device, check_facts, check_ids, new_etag, new_generation, with_keys
+from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper, encode
+from gateway.upstream.registryfile import DEVICE
 from gateway.upstream.scopes import Key, Scopes
 
 
 class Registry:
-    """The identity registry of the hub `hub_hostname`; with `path`, every change is kept in that file.
+    """The identity registry of the hub `hub_hostname`; every change is kept with `keeper`.
 
     `edge_device_id` is the gateway's own edge device, which is registered with its module $edgeHub.
     """
 
     def __init__(
         self,
-        path: Path | None = None,
+        keeper: Keeper | None = None,
         *,
         edge_device_id: str = "",
         hub_hostname: str = "",
         now: Callable[[], float] | None = None,
     ) -> None:
-        self._path = path
+        self._keeper = keeper or ForgetfulKeeper()
         self.hub_hostname = hub_hostname
         self._now = now or SystemClock().now
         self._devices: dict[Key, Device] = {}
         self._modules: dict[str, dict[str, None]] = {}  # of each device, in the order of registration
         self.scopes = Scopes(self._devices, edge_device_id)
         self._observers = Observers[[bool, Device]]("the registry")
-        if path is not None and path.exists():
-            self._load(path)
-        if edge_device_id:
-            self._register_gateway(edge_device_id)
+        self.load()
+
+    def load(self) -> None:
+        """Read anew what is kept, and register the gateway if it is not. Raises StoreError or RegistryError."""
+        self._devices.clear()
+        self._modules.clear()
+        try:
+            for fields in self._keeper.load(DEVICE).values():
+                self._keep(Device.from_json(fields))
+        except (ValueError, KeyError, TypeError) as wrong:
+            # Only the kind of error: its text may quote a key.
+            hint = "move hub.db out of the --state folder to start without it; it was not changed"
+            raise StoreError(f"an entry of the registry cannot be read: {type(wrong).__name__}", hint) from None
+        if self.edge_device_id:
+            self._register_gateway(self.edge_device_id)
 
     def _register_gateway(self, device_id: str) -> None:
         known = self.get(device_id)
@@ -128,21 +138,31 @@ class Registry:
         updated = known.status_updated if device.enabled is known.enabled else self._now()
         return self._put(replace(device, generation_id=known.generation_id, status_updated=updated))
 
-    def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> tuple[str, ...]:
+    def remove(
+        self,
+        device_id: str,
+        module_id: str | None = None,
+        *,
+        etag: str | None = None,
+        along: Callable[[Sequence[str]], Iterable[Change]] = lambda _: (),
+    ) -> tuple[str, ...]:
         """Forget a device with its modules, or one module, if `etag` (as in If-Match) is still its own.
 
-        Its children have no parent any more. Returns the client ids that are gone. Raises RegistryError: 404, 412.
+        Its children have no parent any more. `along` says what else is forgotten of the client ids that go, in the same
+        step. Returns these ids. Raises RegistryError: 404, 412; StoreError.
         """
         known = self._unchanged(device_id, module_id, etag)
         gone = [*(self.modules(device_id) if module_id is None else ()), known]
-        for orphan in self.scopes.children(known) if known.edge else ():
-            self._put(replace(orphan, parent=None))
+        ids = tuple(device.client_id for device in gone)
+        orphans = [_anew(replace(child, parent=None)) for child in self.scopes.children(known) if known.edge]
+        forgotten: list[Change] = [(DEVICE, client_id, None) for client_id in ids]
+        self._keeper.write([*map(_document, orphans), *forgotten, *along(ids)])
+        for orphan in orphans:
+            self._keep(orphan)
         for device in gone:
-            key = (device.device_id, device.module_id)
-            self._note({"removed": key})
-            self._drop(key)
+            self._drop((device.device_id, device.module_id))
             self._observers.tell(False, device)
-        return tuple(device.client_id for device in gone)
+        return ids
 
     def subscribe(self, observer: Callable[[bool, Device], None]) -> Callable[[], None]:
         """Call `observer` with each device or module that is created (True) or deleted; the answer ends that."""
@@ -196,11 +216,11 @@ class Registry:
             "statusUpdatedTime": iot_hub_time(found.status_updated),
         }
 
-    # -- the file -----------------------------------------------------------------------------------------------------
+    # -- what is kept -------------------------------------------------------------------------------------------------
 
     def _put(self, device: Device) -> Device:
-        device = replace(device, etag=new_etag())
-        self._note({"set": device.to_json()})
+        device = _anew(device)
+        self._keeper.write([_document(device)])
         self._keep(device)
         return device
 
@@ -216,30 +236,13 @@ class Registry:
         else:
             self._modules.get(key[0], {}).pop(key[1], None)
 
-    def _note(self, change: dict[str, Any]) -> None:
-        """Append a change to the file: one line each, so that registering stays cheap with thousands of devices."""
-        if self._path is not None:
-            try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(json.dumps(change) + "\n")
-            except OSError as wrong:
-                hint = "choose another folder with --state"
-                raise RegistryError(f"cannot write the registry {self._path}: {wrong.strerror}", hint) from None
 
-    def _load(self, path: Path) -> None:
-        try:
-            for line in path.read_text(encoding="utf-8").splitlines():
-                change = json.loads(line)
-                if "removed" in change:
-                    self._drop((change["removed"][0], change["removed"][1]))
-                else:
-                    self._keep(Device.from_json(change["set"]))
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as wrong:
-            # Only the kind of error: its text may quote the file, and the file holds keys.
-            hint = "move the file away to start with an empty registry; it was not changed"
-            raise RegistryError(f"cannot read the registry {path}: {type(wrong).__name__}", hint) from None
+def _anew(device: Device) -> Device:
+    return replace(device, etag=new_etag())
+
+
+def _document(device: Device) -> Change:
+    return DEVICE, device.client_id, encode(device.to_json())
 
 
 def iot_hub_time(moment: float) -> str:

@@ -1,7 +1,8 @@
-"""Device and module twins as IoT Hub keeps them, in memory.
+"""Device and module twins as IoT Hub keeps them.
 
 Rule: what is handed out cannot be changed, and a change makes new documents: whoever holds an old one still has it. A
-change that is refused changes nothing. Each change raises the version of its own section by one.
+change that is refused changes nothing. Each change raises the version of its own section by one. A section is kept by
+itself: what a device reports does not write its desired properties again.
 Sources: IoT Hub documentation, "Understand and use device twins in IoT Hub" (format, limits, metadata), and
 TwinCollection.cs of Azure/azure-iot-sdk-csharp (`$lastUpdatedVersion`).
 """
@@ -11,19 +12,22 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from gateway.errors import HubCode, TwinRefusedError
 from gateway.hub.twin import MOST_BYTES, TwinError, check_properties, compact
 from gateway.observers import Observers
 from gateway.upstream import etags
 from gateway.upstream.frozen import FrozenDict, freeze
+from gateway.upstream.keeper import Change as KeptChange
+from gateway.upstream.keeper import ForgetfulKeeper, Keeper
+from gateway.upstream.twin import SECTIONS, Moment, Name, Section, Twin, restored, section_document
 
-Name = Literal["tags", "desired", "reported"]
-Moment = tuple[float, int]
+#: the kind under which twins are kept, a section each: its key is the client id, a blank and the section's name
+TWIN = "twin"
 Observer = Callable[[str, Mapping[str, Any], int], None]
 #: told of every change: whose twin, whether it was replaced, and what was merged into which section
 Watcher = Callable[[str, bool, Mapping[Name, Any]], None]
@@ -42,81 +46,40 @@ _MOST_TAG_BYTES = 8 * 1_024
 _NOTHING = FrozenDict()
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Tags, desired or reported properties: `text` is `document` as compact JSON.
-
-    `updated` says when each property was set: it has the document's shape, and in each object, under "$", when and with
-    which version of the section the object itself was last touched.
-    """
-
-    document: Mapping[str, Any]
-    text: str
-    version: int
-    updated: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """One twin; `version` counts every change of it, `etag` only those that a back end makes.
-
-    `last_updated` is in seconds since 1970 UTC.
-    """
-
-    tags_section: Section
-    desired_section: Section
-    reported_section: Section
-    version: int
-    etag: str
-    last_updated: float
-
-    @property
-    def tags(self) -> Mapping[str, Any]:
-        """Tags, which devices do not see."""
-        return self.tags_section.document
-
-    @property
-    def desired(self) -> Mapping[str, Any]:
-        """Desired properties."""
-        return self.desired_section.document
-
-    @property
-    def reported(self) -> Mapping[str, Any]:
-        """Reported properties."""
-        return self.reported_section.document
-
-    def section(self, name: Name) -> Section:
-        """One of the three."""
-        section: Section = getattr(self, f"{name}_section")
-        return section
-
-    @property
-    def desired_version(self) -> int:
-        """The `$version` of the desired properties."""
-        return self.desired_section.version
-
-    @property
-    def reported_version(self) -> int:
-        """The `$version` of the reported properties."""
-        return self.reported_section.version
-
-
 class Twins:
     """The twins by client id (`device` or `device/module`), each created empty when it is first asked for."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], keeper: Keeper | None = None) -> None:
         self._now = now
+        self._keeper = keeper or ForgetfulKeeper()
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._tag_observers = Observers[[str]]("tags")
         self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
 
     def get(self, client_id: str) -> Twin:
-        """The twin at this moment."""
+        """The twin at this moment. Raises StoreError when what is kept of it cannot be read."""
         twin = self._twins.get(client_id)
         if twin is None:
-            twin = self._twins[client_id] = _empty(self._now())
+            kept = self._keeper.load(TWIN, f"{client_id} ")
+            twin = self._twins[client_id] = restored(_empty(self._now()), kept.values())
         return twin
+
+    def load_all(self) -> None:
+        """Read every twin that is kept: quicker than one by one. Raises StoreError."""
+        kept: dict[str, list[Any]] = {}
+        for key, document in self._keeper.load(TWIN).items():
+            kept.setdefault(key.partition(" ")[0], []).append(document)
+        now = self._now()
+        for client_id, documents in kept.items():
+            if client_id not in self._twins:
+                self._twins[client_id] = restored(_empty(now), documents)
+
+    def reload(self) -> None:
+        """Others may have made changes: read each twin anew when it is asked for."""
+        self._twins.clear()
+        self._wires.clear()
 
     def wire(self, client_id: str) -> bytes:
         """The JSON that a device gets for a twin GET."""
@@ -158,6 +121,8 @@ class Twins:
             self._watchers.tell(client_id, anew, {name: freeze(patch) for name, patch in patches.items()})
             if "desired" in patches:
                 self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
+            if "tags" in patches:
+                self._tag_observers.tell(client_id)
         return twin
 
     def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
@@ -188,7 +153,16 @@ class Twins:
         self.update(client_id, tags=patch)
 
     def remove(self, client_id: str) -> None:
-        """Forget a twin."""
+        """Forget a twin. Raises StoreError."""
+        self._keeper.write(self.removal(client_id))
+        self.forget(client_id)
+
+    def removal(self, client_id: str) -> list[KeptChange]:
+        """What `remove` makes of what is kept; `forget` is for when that has been done."""
+        return [(TWIN, f"{client_id} {name}", None) for name in SECTIONS]
+
+    def forget(self, client_id: str) -> None:
+        """Forget a twin that is kept no more."""
         self._twins.pop(client_id, None)
         self._wires.pop(client_id, None)
 
@@ -198,6 +172,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the client id after each change of tags; the answer ends that."""
+        return self._tag_observers.subscribe(observer)
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with each change of a twin; the answer ends that."""
@@ -238,6 +216,8 @@ class Twins:
             etag=etag,
             last_updated=self._now(),
         )
+        names = sections if twin.version > 1 else SECTIONS  # the first change says when the others came into being, too
+        self._keeper.write([(TWIN, f"{client_id} {name}", section_document(changed, name)) for name in names])
         self._twins[client_id] = changed
         self._wires.pop(client_id, None)
         return changed

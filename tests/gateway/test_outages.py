@@ -411,3 +411,21 @@ async def test_gateway_that_stops_in_an_outage_is_told_nothing_afterwards(hub):
     hub.gateway.upstream.link.switch("up")
     assert lines(hub)[mark:] == ["The link to IoT Hub is switched to: up"]
     assert list(hub.gateway.upstream.inbox.messages) == []
+
+
+@pytest.mark.parametrize("state", ["throttled", "quota-exceeded"])
+async def test_unknown_device_is_refused_at_once_when_iot_hub_refuses_to_answer(hub, state):
+    """Nothing says that it belongs to this gateway; when IoT Hub answers again it comes in."""
+    hub.gateway.upstream.link.switch(state)
+    new = await stranger(hub)
+    assert await new.rest() == b"\x20\2\0\5"
+    hub.gateway.upstream.link.switch("up")
+    await device(hub, name="new")
+
+
+async def test_unknown_device_comes_in_later_over_a_slow_line(hub):
+    """By the latency."""
+    hub.gateway.upstream.link.switch("slow", latency=5)
+    new = await stranger(hub)
+    await passing(hub, 5)
+    assert await new.packet() == b"\x20\2\0\0"

@@ -110,7 +110,7 @@ def test_all_mistakes_of_a_file_come_at_once_at_their_places(tmp_path: Path) -> 
         "14:5: there is no step `publisch`; did you mean `publish`?",
         "15:37: write a whole number instead of 'x'",
         "16:48: 30 is not a duration; write a number with its unit: 500ms, 30s, 5m, 2h or 1d",
-        "17:13: nothing is expected here; write `arrived`, `connected`, `disconnected` or `log`",
+        "17:13: nothing is expected here; write `arrived`, `connected`, `disconnected`, `got` or `log`",
         "19:13: `conected` is not known here; did you mean `connected`?",
         "20:1: `stepz` is not known here; did you mean `steps`?",
         "22:1: `cause` is already given in line 21; keep one of them",

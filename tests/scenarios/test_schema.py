@@ -18,7 +18,7 @@ SCHEMA = json_schema()
 KEYWORDS = {
     *("$ref", "$schema", "$defs", "title", "description", "default", "anyOf", "oneOf", "type", "enum", "const"),
     *("properties", "required", "additionalProperties", "items", "minItems", "minimum", "maximum", "discriminator"),
-    "minLength",
+    *("minLength", "exclusiveMinimum"),
 }
 TYPES: dict[str, Any] = {
     "object": dict,
@@ -47,6 +47,8 @@ def errors(schema: Any, value: Any, where: str = "$") -> Iterator[str]:
         return
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):
         yield f"{where}: another word is expected"
+    if isinstance(value, int | float) and value <= schema.get("exclusiveMinimum", value - 1):
+        yield f"{where}: too small"
     if isinstance(value, str) and len(value) < schema.get("minLength", 0):
         yield f"{where}: too short"
     if isinstance(value, dict):

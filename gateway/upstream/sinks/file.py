@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.errors import StoreError
@@ -40,10 +39,10 @@ class JsonLinesFile:
         except OSError as wrong:
             raise SinkError(f"cannot write {self.path}: {wrong.strerror}", "choose another file") from None
 
-    def take(self, batches: Sequence[Batch]) -> None:
+    def take(self, batch: Batch) -> None:
         """Append; see Sink."""
         try:
-            for text in self._texts(batches):
+            for text in self._texts(batch):
                 if self._length and self._length + len(text) > self.size:
                     self._turn_over()
                 self._write(text)
@@ -51,12 +50,12 @@ class JsonLinesFile:
             hint = f"make room on the disk of {self.path.parent}"
             raise StoreError(f"cannot write {self.path}: {wrong.strerror}", hint) from None
 
-    def _texts(self, batches: Sequence[Batch]) -> list[bytes]:
+    def _texts(self, batch: Batch) -> list[bytes]:
         """Lines, as many together as fit into one file."""
         texts: list[bytes] = []
         lines: list[bytes] = []
         length = self._length
-        for message in (message for batch in batches for message in batch):
+        for message in batch:
             line = json.dumps(as_event(message), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
             if lines and length + len(line) > self.size:
                 texts.append(b"".join(lines))

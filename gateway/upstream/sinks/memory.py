@@ -34,7 +34,7 @@ class Memory:
         self._batches.append(batch)
         self._count += len(batch)
         self.kept[batch.source] += len(batch)
-        self._bytes += sum(map(size_of, batch.messages))
+        self._bytes += batch.size
         while self._count > self.limit or self._bytes > self.byte_limit:
             self._drop()
 

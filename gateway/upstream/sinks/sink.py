@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Protocol
 
 from gateway.errors import StoreError
@@ -20,12 +20,12 @@ class Sink(Protocol):
     def open(self) -> None:
         """Get ready. Raises StoreError; then the gateway does not start."""
 
-    def take(self, batches: Sequence[Batch]) -> Awaitable[None] | None:
-        """Take batches, in the order of their numbers.
+    def take(self, batch: Batch) -> Awaitable[None] | None:
+        """Take messages; batches come in the order of their numbers.
 
-        Whoever returns None has them for good; an answer that has to be waited for has them when it is done. The
-        gateway forgets a message only after every sink has it. Raises StoreError (at once, or when waited for): then
-        the gateway sends the same messages again, later and with other numbers.
+        Whoever returns None has them for good; an answer that has to be waited for has them when it is done. Raises
+        StoreError (at once, or when waited for): then the gateway sends the same messages again, later and with other
+        numbers.
         """
 
     def close(self) -> None:
@@ -33,24 +33,36 @@ class Sink(Protocol):
 
 
 class History(ABC):
-    """A sink from which what it has taken can be read again."""
+    """A sink from which what it has taken can be read again.
+
+    It may keep what it has taken in memory until `flush`, which is called before the gateway's own store lets go.
+    """
 
     @abstractmethod
     def open(self) -> None:
         """See Sink."""
 
     @abstractmethod
-    def take(self, batches: Sequence[Batch]) -> None:
+    def take(self, batch: Batch) -> None:
         """See Sink."""
 
     @abstractmethod
     def close(self) -> None:
         """See Sink."""
 
+    @abstractmethod
+    def flush(self) -> None:
+        """Return once everything that was taken outlives the process. Raises StoreError."""
+
+    @property
+    @abstractmethod
+    def forgotten(self) -> int:
+        """No message up to this number is kept any more; 0 when none had to go."""
+
     @property
     @abstractmethod
     def last(self) -> int:
-        """The highest number it has ever taken; 0 before the first."""
+        """No number above this one has ever been given; 0 before the first."""
 
     @abstractmethod
     def read(self, after: int, through: int, limit: int) -> list[Batch]:

@@ -1,12 +1,15 @@
 """What holds for every route: the document, errors, and who may ask."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
 from openapi_spec_validator import validate
 
 from gateway import Gateway, MovableClock
+from scenarios.ready import announcement
+from tests.gateway import packets as p
 
 #: one good request for each route
 ROUTES = [
@@ -17,6 +20,8 @@ ROUTES = [
     ("POST", "/c2d", {"deviceId": "press", "payload": "hello"}),
     ("GET", "/clock", None),
     ("POST", "/clock", {"advance": 1}),
+    ("GET", "/link", None),
+    ("PUT", "/link", {"state": "slow"}),
 ]
 
 
@@ -132,3 +137,16 @@ async def test_state_shows_the_gateway_at_a_glance(hub, web):
             "forgotten": {"Telemetry": 0},
         },
     }
+
+
+@pytest.mark.parametrize("path", ["/health", "/state", "/feed", "/clock"])
+async def test_no_answer_has_a_key_in_it(hub, web, path):
+    """Neither a device's nor its token's signature, also after it was refused; nor is it in what is announced."""
+    client = await hub.join()
+    client.send(p.publish())
+    await client.packet()
+    hub.gateway.upstream.twins.update_desired("press", {"speed": 5})
+    device = hub.gateway.registry.get("press")
+    told = (await web.get(path)).text + json.dumps(announcement(hub.gateway, Path("ready.json")))
+    for secret in (device.primary_key, device.secondary_key, hub.password("press").split("sig=")[1][:20]):
+        assert secret not in told

@@ -148,7 +148,7 @@ async def test_silent_stream_says_that_it_is_alive(hub, web, monkeypatch):
 
 
 async def test_slow_reader_of_a_stream_costs_no_memory_and_is_told_what_it_missed(start):
-    """It reads nothing while thousands of messages arrive; the gateway holds what its sockets hold, and no more."""
+    """It reads nothing while 40 MB arrive: they go when memory is full, and are not kept for the reader."""
     from gateway import Settings
 
     hub = await start(admin_port=0, settings=Settings(inbox_limit=50, twin_change_events=False))

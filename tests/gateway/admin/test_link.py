@@ -40,7 +40,7 @@ async def test_leaf_notices_nothing_and_its_messages_wait(hub, web):
     assert (await web.get("/link")).json()["edge_hub"] == "disconnected"
     assert list(hub.gateway.upstream.inbox.messages) == []
     await web.put("/link", json={"state": "up", "noticed": True})
-    hub.gateway.upstream.inbox.settle()
+    await hub.gateway.settled()
     assert [one.body for one in hub.gateway.upstream.inbox.messages] == [b"1"]
 
 

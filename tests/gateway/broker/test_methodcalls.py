@@ -45,7 +45,7 @@ class Caller:
             edge_device_id="leafgate-edge",
             hub_hostname=gateway.hub_hostname,
             judge=server.admission.judge,
-            invoke=lambda call, done: self.invoke(call, done),  # noqa: PLW0108 - a test may replace it
+            invoke=lambda call, done, caller: self.invoke(call, done),
             report=server.report,
         )
         routes = Routes(calls, server.report)

@@ -7,9 +7,10 @@ import stat
 
 import pytest
 
-from gateway import Device, ManualClock, RegistryError
+from gateway import Device, ManualClock, RegistryError, StoreError
 from gateway.hub.service_identity import Authentication, device_scope
 from gateway.upstream import Registry
+from gateway.upstream.database import HubDatabase
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
@@ -121,73 +122,71 @@ def test_device_with_a_thumbprint_gets_no_keys():
 
 def test_registry_survives_a_restart(tmp_path):
     """Additions, changes and removals are read back in order; the file is 0600 and its new folder 0700."""
-    path = tmp_path / "state" / "registry.jsonl"
-    registry = Registry(path)
-    for name in ("a", "b", "c"):
+    path = tmp_path / "state" / "hub.db"
+    registry = Registry(HubDatabase(path))
+    for name in ("c", "b", "a", "gone"):
         registry.add(Device(name))
-    registry.add(Device("a", "m", thumbprints=("AB", "CD")))
-    registry.update(Device("b", primary_key=KEY, enabled=False))
-    registry.remove("c")
-    again = Registry(path)
-    assert [again.get(*key) for key in (("a",), ("a", "m"), ("b",), ("c",))] == [
-        registry.get("a"),
-        Device("a", "m", thumbprints=("AB", "CD")),
-        Device("b", primary_key=KEY, enabled=False),
-        None,
-    ]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    registry.add(Device("a", "m", thumbprints=("AB", "CD"), managed_by="me"))
+    registry.add(Device("d", edge=True, parent=None))
+    registry.add(Device("e", authentication="certificateAuthority", parent="d"))
+    registry.update(Device("b", primary_key=KEY, enabled=False, status_reason="in repair"))
+    registry.remove("gone")
+    again = Registry(HubDatabase(path))
+    assert list(again) == list(registry)
+    assert [device.client_id for device in again] == ["c", "b", "a", "a/m", "d", "e"]
+    assert again.get("b") == Device("b", primary_key=KEY, enabled=False, status_reason="in repair")
+    for device in registry:
+        kept = again.get(device.device_id, device.module_id)
+        expected = (device.generation_id, device.etag, device.status_updated)
+        assert (kept.generation_id, kept.etag, kept.status_updated) == expected
+    assert [module.module_id for module in again.modules("a")] == ["m"]
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(
-    "line",
-    [b"no json", b"[]", b"{}", b'{"set": {}}', b'{"set": {"device_id": "a"}}', b'{"removed": 1}', b'"set"', b"\xff\xfe",
-     b'{"set": {"device_id": "a", "thumbprints": [], "more": 1}}',
-     b'{"set": {"device_id": "a", "thumbprints": [], "authentication": "faith"}}'],
-)  # fmt: skip
-def test_damaged_registry_is_refused_and_left_alone(tmp_path, line):
+    "body", ["[]", "{}", '{"more": 1, "device_id": "a"}', '{"device_id": "a", "authentication": "faith"}', '"text"']
+)
+def test_entry_that_is_no_device_is_refused_and_left_alone(tmp_path, body):
     """One clear error that quotes nothing of the file, which holds keys."""
-    path = tmp_path / "registry.jsonl"
-    Registry(path).add(Device("press", primary_key=KEY))
-    damaged = path.read_bytes() + line + b"\n"
-    path.write_bytes(damaged)
-    with pytest.raises(RegistryError, match="cannot read the registry") as error:
-        Registry(path)
-    assert KEY not in error.value.message
-    assert line.decode(errors="replace") not in error.value.message
+    database = HubDatabase(tmp_path / "hub.db")
+    Registry(database).add(Device("press", primary_key=KEY))
+    database.write([("device", "press", body)])
+    with pytest.raises(StoreError, match=r"an entry of the registry cannot be read: (Type|Key|Value)Error") as error:
+        Registry(database)
     assert "it was not changed" in error.value.hint
-    assert path.read_bytes() == damaged
+    assert database.load("device") == {"press": json.loads(body)}
 
 
 def test_module_without_its_device_in_the_file_is_unknown(tmp_path):
     """A file that somebody has edited must not break a CONNECT."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
+    database = HubDatabase(tmp_path / "hub.db")
+    registry = Registry(database)
     registry.add(Device("press"))
     registry.add(Device("press", "filter"))
-    path.write_text(path.read_text().splitlines()[1] + "\n")
-    assert Registry(path).service_identity("press/filter") is None
-    assert Registry(path).in_scope("press/filter") is None
+    database.keep("device", "press", None)
+    assert Registry(database).service_identity("press/filter") is None
+    assert Registry(database).in_scope("press/filter") is None
 
 
-def test_registry_that_cannot_be_written_changes_nothing(tmp_path):
-    """A folder where the file should be: RegistryError, and the device is not registered."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
-    path.mkdir()
-    with pytest.raises(RegistryError, match="cannot write the registry"):
-        registry.add(Device("press"))
-    assert "press" not in registry
-
-
-def test_registry_file_is_one_line_per_change(tmp_path):
-    """Registering stays cheap with thousands of devices: nothing is rewritten."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
-    for number in range(100):
-        registry.add(Device(f"d{number}"))
-    lines = path.read_text().splitlines()
-    assert [json.loads(line)["set"]["device_id"] for line in lines] == [f"d{number}" for number in range(100)]
+def test_registry_that_cannot_be_written_changes_nothing(keeper):
+    """StoreError from each kind of change; memory is as before, and goes on once there is room."""
+    registry = Registry(keeper, edge_device_id="gw")
+    device = registry.add(Device("press"))
+    registry.add(Device("press", "filter"))
+    before = list(registry)
+    keeper.full = True
+    for change in (
+        lambda: registry.add(Device("new")),
+        lambda: registry.update(dataclasses.replace(device, enabled=False)),
+        lambda: registry.remove("press"),
+        lambda: registry.remove("gw"),
+    ):
+        with pytest.raises(StoreError):
+            change()
+        assert [(one, one.etag) for one in registry] == [(one, one.etag) for one in before]
+    keeper.full = False
+    assert registry.remove("press") == ("press/filter", "press")
 
 
 def test_keys_are_in_no_repr():
@@ -245,20 +244,6 @@ def test_generation_stays_and_etag_changes():
     assert registry.add(Device("a")).generation_id != first.generation_id
     assert len(first.generation_id) == 18
     assert first.generation_id.isdigit()
-
-
-def test_registry_written_before_there_were_scopes_is_read(tmp_path):
-    """Its devices are children of the gateway; what they lack is the same at each start."""
-    path = tmp_path / "registry.jsonl"
-    old = {"device_id": "press", "module_id": None, "primary_key": KEY, "secondary_key": "", "enabled": True}
-    lines = [old | {"thumbprints": []}, old | {"device_id": "lathe", "primary_key": "", "thumbprints": ["AB"]}]
-    path.write_text("".join(json.dumps({"set": line}) + "\n" for line in lines))
-    one, two = (Registry(path, edge_device_id="gw") for _ in range(2))
-    assert one.get("press") == Device("press", primary_key=KEY)
-    assert one.in_scope("press").keys == (KEY,)
-    assert one.in_scope("lathe").authentication == Authentication.SELF_SIGNED
-    assert one.scope() == two.scope()
-    assert one.in_scope("press").generation_id != one.in_scope("lathe").generation_id
 
 
 # -- scope -------------------------------------------------------------------------------------------------------------
@@ -335,7 +320,7 @@ def test_five_edge_devices_may_hang_below_each_other():
 
 def test_gateway_is_registered_once(tmp_path):
     """With its module; a device that is no edge device cannot be the gateway."""
-    path = tmp_path / "registry.jsonl"
+    path = HubDatabase(tmp_path / "hub.db")
     first = Registry(path, edge_device_id="gw")
     assert (first.get("gw").edge, first.get("gw", "$edgeHub").primary_key != "") == (True, True)
     assert Registry(path, edge_device_id="gw").get("gw") == first.get("gw")
@@ -403,6 +388,9 @@ def test_refusals_have_the_status_and_the_code_of_iot_hub(nested):
     assert refusal(nested.add, Device("a b")) == (400, "ArgumentInvalid")
     assert refusal(nested.add, Device("new", primary_key="!")) == (400, "ArgumentInvalid")
     assert refusal(nested.add, Device("new", status_reason="x" * 129)) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", status_reason="\ud800")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", thumbprints=("\ud800",))) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("leaf", "new", managed_by="\ud800")) == (400, "ArgumentInvalid")
     assert refusal(nested.add, Device("leaf")) == (409, "DeviceAlreadyExists")
     assert refusal(nested.add, Device("leaf", "m")) == (409, "ModuleAlreadyExistsOnDevice")
     assert refusal(nested.add, Device("ghost", "m")) == (404, "DeviceNotFound")

@@ -21,9 +21,9 @@ class Collector:
         """Note it."""
         self.told.append("open")
 
-    def take(self, batches):
+    def take(self, batch):
         """Keep the bodies."""
-        self.told += [one.body for batch in batches for one in batch]
+        self.told += [one.body for one in batch]
 
     def close(self):
         """Note it."""

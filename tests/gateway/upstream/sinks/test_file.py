@@ -24,7 +24,7 @@ def test_each_message_is_one_line_in_the_feeds_form(tmp_path):
     path, given = tmp_path / "arrived.jsonl", batch(1, b"a\nb", b"\x00\xff")
     sink = JsonLinesFile(path)
     sink.open()
-    sink.take([given])
+    sink.take(given)
     sink.close()
     assert lines(path) == [as_event(one) for one in given]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_file_goes_on_where_it_was(tmp_path):
     for number in (1, 2):
         sink = JsonLinesFile(path)
         sink.open()
-        sink.take([batch(number, b"x")])
+        sink.take(batch(number, b"x"))
         sink.close()
     texts = path.read_text().splitlines()
     assert texts[0] == '{"torn": '
@@ -50,7 +50,7 @@ def test_full_file_is_turned_over_and_the_oldest_goes(tmp_path):
     sink = JsonLinesFile(path, size="1500", count="3")
     sink.open()
     for first in range(1, 21, 2):
-        sink.take([batch(first, b"x", b"y")])
+        sink.take(batch(first, b"x", b"y"))
     sink.close()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["arrived.jsonl", "arrived.jsonl.1", "arrived.jsonl.2"]
     names = [path.with_name("arrived.jsonl.2"), path.with_name("arrived.jsonl.1"), path]
@@ -64,7 +64,7 @@ def test_line_longer_than_a_file_has_one_to_itself(tmp_path):
     path = tmp_path / "arrived.jsonl"
     sink = JsonLinesFile(path, size=900, count=4)
     sink.open()
-    sink.take([batch(1, b"x", bytes(2_000), b"y")])
+    sink.take(batch(1, b"x", bytes(2_000), b"y"))
     sink.close()
     names = [path.with_name("arrived.jsonl.2"), path.with_name("arrived.jsonl.1"), path]
     assert [len(lines(each)) for each in names] == [1, 1, 1]
@@ -76,7 +76,7 @@ def test_single_file_starts_again_when_it_is_full(tmp_path):
     sink = JsonLinesFile(path, size=600, count=1)
     sink.open()
     for number in range(1, 4):
-        sink.take([batch(number, b"x")])
+        sink.take(batch(number, b"x"))
     sink.close()
     assert [one["sequence"] for one in lines(path)] == [3]
     assert [each.name for each in tmp_path.iterdir()] == ["arrived.jsonl"]
@@ -87,17 +87,17 @@ def test_full_disk_leaves_whole_lines(tmp_path):
     path = tmp_path / "arrived.jsonl"
     sink = JsonLinesFile(path)
     sink.open()
-    sink.take([batch(1, b"x")])
+    sink.take(batch(1, b"x"))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
         with pytest.raises(StoreError, match="File too large"):
-            sink.take([batch(2, bytes(1_000))])
+            sink.take(batch(2, bytes(1_000)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    sink.take([batch(3, b"z")])
+    sink.take(batch(3, b"z"))
     sink.close()
     assert [one["sequence"] for one in lines(path)] == [1, 3]
 
