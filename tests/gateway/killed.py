@@ -2,7 +2,7 @@
 
 FOLDER holds a chain as certs.layout saves it and becomes the gateway's state. Each line on standard input, the state of
 the link to begin with, starts a gateway in a process of its own, which says with a JSON line on standard output which
-process it is and where it listens. It runs until it is killed; after the line `finish` until everything is upstream.
+process it is and where it listens. It runs until it is killed; after SIGTERM until everything is upstream.
 What arrives upstream is appended to FOLDER/upstream.txt, a line for each message: device, the gateway's number for it,
 body. It is there before the store is told that it has arrived.
 
@@ -42,16 +42,17 @@ def tap(gateway, path):
     gateway.upstream.link.send = send
 
 
-async def serve(folder, order):
-    """Run one life."""
+async def serve(folder, link):
+    """Run one life: until it is killed, or after SIGTERM until nothing waits."""
     gateway = begin(folder)
     tap(gateway, folder / "upstream.txt")
-    gateway.upstream.link.switch("up" if order == "finish" else order)
+    gateway.upstream.link.switch(link)
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     async with gateway:
         tell({"pid": os.getpid(), "port": gateway.mqtt_port})
-        while (  # noqa: ASYNC110 - nothing tells when a queue is empty
-            order != "finish" or gateway.connected_clients or any(gateway.queue_lengths.values())
-        ):
+        await ending.wait()
+        while any(gateway.queue_lengths.values()):  # noqa: ASYNC110 - nothing tells when a queue is empty
             await asyncio.sleep(0.05)
     tell({"finished": True})
 
@@ -70,7 +71,11 @@ def main():
     for line in sys.stdin:
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            asyncio.run(serve(folder, line.strip()))
+            try:
+                asyncio.run(serve(folder, line.strip()))
+            except BaseException as failure:
+                tell({"failed": repr(failure)})
+                raise
             os._exit(0)
 
 

@@ -80,8 +80,10 @@ class Room:
 
     async def hear(self):
         """What the program says next."""
-        async with asyncio.timeout(PATIENCE):
-            return json.loads(await self.process.stdout.readline())
+        async with asyncio.timeout(3 * PATIENCE):
+            said = json.loads(await self.process.stdout.readline())
+        assert "failed" not in said, said
+        return said
 
     async def order(self, line):
         """Start a gateway."""
@@ -110,7 +112,7 @@ class Room:
 
     async def last_life(self, each):
         """Let every device send some more, and the gateway finish."""
-        facts = await self.order("finish")
+        facts = await self.order("up")
         goals = {device: device.next + each for device in self.devices}
         await asyncio.gather(
             *(
@@ -118,6 +120,7 @@ class Room:
                 for device in self.devices
             )
         )
+        os.kill(facts["pid"], signal.SIGTERM)
         assert await self.hear() == {"finished": True}
 
 
