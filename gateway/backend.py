@@ -66,6 +66,16 @@ class BackEnd:
         return 0 if self._process is None else len(self._process.edge.clients)
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages Edge Hub has dropped since it started, by reason: "no_route" and "ttl_expiry"."""
+        return {} if self._process is None else dict(self._process.forwarder.dropped)
+
+    @property
+    def queue_lengths(self) -> dict[tuple[str, int], int]:
+        """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
+        return {} if self._process is None else self._process.forwarder.queue_lengths()
+
+    @property
     def connected(self) -> tuple[str, ...]:
         """The client ids of those."""
         return () if self._process is None else tuple(client.id for client in self._process.edge.clients)

@@ -63,6 +63,20 @@ class Settings(BaseModel):
     track_device_state: bool = Field(
         default=True, description="drop what IoT Hub refuses of a device, instead of trying for ever (TrackDeviceState)"
     )
+    max_upstream_batch_size: int = Field(
+        default=10, gt=0, description="messages of one client that go up at once (MaxUpstreamBatchSize)"
+    )
+    upstream_fan_out: int = Field(
+        default=10, gt=0, description="clients whose messages go up at the same time (UpstreamFanOutFactor)"
+    )
+    message_cleanup_interval: float = Field(
+        default=1800,
+        description="between two clean-ups of what has outlived its time, 30 at least; below 0: half of that time, "
+        "1800 at most (MessageCleanupIntervalSecs)",
+    )
+    check_entire_queue_on_cleanup: bool = Field(
+        default=False, description="clean up behind messages that live on, too (CheckEntireQueueOnCleanup)"
+    )
     twin_change_events: bool = Field(default=True, description="IoT Hub tells of changes of twins in the feed")
     device_lifecycle_events: bool = Field(
         default=False, description="IoT Hub tells of devices and modules that are created or deleted"

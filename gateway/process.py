@@ -6,6 +6,7 @@ made here ends with `stop`, in the reverse order.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -108,19 +109,24 @@ class EdgeProcess:
             store,
             default_config(),
             to_cloud=around.upstream.uplink.send,
+            instant=lambda: around.upstream.uplink.instant,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
+            settings=around.settings,
             now=now,
+            later=asyncio.get_running_loop().call_soon,
             log=log,
             meter=self.meter if around.metered else None,  # else messages go uncounted, which nobody could ask for
         ))  # fmt: skip
+        intake = Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored)
+        self.edge.store_through(intake.store)
         self._start_gatekeeper(rules)
         self.connectivity.observe(self._online)
         self.server = Server(
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
             sessions=sessions,
-            intake=Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored),
+            intake=intake,
             edge=self.edge,
             ticks=(
                 self.gatekeeper.tick,
@@ -168,7 +174,7 @@ class EdgeProcess:
         """Send what waits in the store, and whatever comes, where the twin of $edgeHub says."""
         around = self._around
         self.forwarder = forwarder
-        self._exit.callback(forwarder.settle)
+        self._exit.callback(forwarder.close)
         now, log = around.clock.now, around.log
         twin = EdgeHubTwin(self._cloud, around.edge_device_id, forwarder.configure, now, log)
         self.edge.route_through(forwarder, twin)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.errors import StoreError
@@ -29,6 +30,21 @@ class Sender(Protocol):
 
     def close(self, reason: str) -> None:
         """End the connection."""
+
+
+class _Own:
+    """In place of a connection: the hub itself."""
+
+    def __init__(self, told: Callable[[bool], None]) -> None:
+        self.pending: list[bytes] = []
+        self._told = told
+
+    def flush(self) -> None:
+        """Nobody is to be told over a line."""
+
+    def close(self, _reason: str) -> None:
+        """The message could not be stored."""
+        self._told(False)
 
 
 _Acknowledgement = tuple[Sender, bytes | None, Callable[[], None] | None]
@@ -76,17 +92,20 @@ class Intake:
             self._loop.call_soon(self.commit)
         if telemetry is not None:
             device, module, properties, system = telemetry
+            number = self._last
             for target in self._route(telemetry, body):
-                message = Message(
-                    self._last, device, module, self._moment, properties, system, body, target.time_to_live
-                )
-                self._last += 1
+                message = Message(number, device, module, self._moment, properties, system, body, target.time_to_live)
+                self._last = number + 1
                 batch = self._batches.get(target.queue)
                 if batch is None:
                     self._batches[target.queue] = (target, [message])
                 else:
                     batch[1].append(message)
         self._acknowledge.append((sender, packet_id, then))
+
+    def store(self, telemetry: Telemetry, body: bytes, told: Callable[[bool], None]) -> None:
+        """Take a message of the hub's own; `told` hears whether it is stored, or has no need to be."""
+        self.accept(_Own(told), None, telemetry, body, partial(told, True))
 
     def commit(self) -> None:
         """Store, acknowledge and forward what has been gathered."""

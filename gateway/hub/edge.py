@@ -6,7 +6,7 @@ Rule: this is the only door to the hub's parts; connections and the cloud both c
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.clock import Clock
@@ -20,10 +20,14 @@ from gateway.hub.inputs import InputSender
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import Answer, MethodCall, MethodHandler, MethodResult
 from gateway.hub.metrics import UPSTREAM, Meter
+from gateway.hub.routing.source import twin_change
 from gateway.hub.subscriptions import Feature, feature_of
-from gateway.hub.topics import ReportedPatch, Request, TwinGet
+from gateway.hub.topics import ReportedPatch, Request, Telemetry, TwinGet
 from gateway.hub.twin import TwinError
 from gateway.hub.twin_manager import TwinManager
+
+#: stores a message where routes say, and tells whether that could be done
+Storing = Callable[[Telemetry, bytes, Callable[[bool], None]], None]
 
 
 class EdgeHub:
@@ -35,12 +39,25 @@ class EdgeHub:
         self._cloud = cloud
         self._clock = clock
         self._log = log
-        self._twins = TwinManager(cloud, self.clients, clock, settings, log, meter=meter)
+        self._twins = TwinManager(cloud, self.clients, clock, settings, log, meter=meter, changed=self._twin_changed)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
         self._inputs = InputSender(self.clients, clock, settings.message_ack_timeout, log)
         self._forwarder: Forwarder | None = None
         self._twin: EdgeHubTwin | None = None
+        self._store: Storing | None = None
+
+    def store_through(self, store: Storing) -> None:
+        """Have the hub's own messages stored, so that routes take them."""
+        self._store = store
+
+    def _twin_changed(self, client: Client, body: bytes, told: Callable[[bool], None]) -> None:
+        """A client has changed its reported properties: a message for routes FROM /twinChangeNotifications."""
+        if self._store is None or self._twin is None:
+            told(True)
+        else:
+            own = twin_change(self._twin.edge_device_id, client.device_id, client.module_id)
+            self._store(own, body, told)
 
     def route_through(self, forwarder: Forwarder, twin: EdgeHubTwin) -> None:
         """Take telemetry too: through `forwarder`, as the hub's own twin has it."""

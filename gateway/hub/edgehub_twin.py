@@ -15,9 +15,10 @@ from typing import Any
 
 from gateway.hub.cloud import Cloud, CloudError, TwinState
 from gateway.hub.routing.config import EdgeHubConfig, EdgeHubConfigError, default_config, read_config
+from gateway.hub.routing.source import HUB_MODULE
 from gateway.hub.twin import TwinError
 
-MODULE_ID = "$edgeHub"
+MODULE_ID = HUB_MODULE
 _SCHEMA_VERSION = "1.0"  # of the reported properties
 _NOT_IN_A_NAME = frozenset(".$ \t\r\n")  # a client whose id has one of these cannot be a property
 
@@ -33,6 +34,7 @@ class EdgeHubTwin:
         now: Callable[[], float],
         log: logging.Logger,
     ) -> None:
+        self.edge_device_id = edge_device_id
         self.client_id = f"{edge_device_id}/{MODULE_ID}"
         self._cloud = cloud
         self._apply = apply

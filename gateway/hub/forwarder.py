@@ -2,8 +2,8 @@
 
 Rule: nothing here decides whether a message is kept; that is done when this is told of it. A configuration replaces
 the routes at once; queues that no route leads to any more are still emptied.
-Sources: StoringAsyncEndpointExecutor.cs, ModuleEndpoint.cs and RoutingModule.cs (clean-up every 1,800 s) of
-Azure/iotedge.
+Sources: StoringAsyncEndpointExecutor.cs, ModuleEndpoint.cs, MessageStore.cs (`GetCleanupTaskSleepTime`) and
+ConfigUpdater.cs (store limits) of Azure/iotedge.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from gateway.errors import StoreError
+from gateway.config import Settings
+from gateway.hub.cloud_endpoint import CloudEndpoint
 from gateway.hub.messages import InputMessage, Message
 from gateway.hub.metrics import UPSTREAM, Meter
-from gateway.hub.outbox import Outbox, Send, Stored
+from gateway.hub.outbox import Later, Outbox, Send, Stored
 from gateway.hub.routing import Input, Sink, Upstream
 from gateway.hub.routing.config import EdgeHubConfig
 from gateway.hub.routing.router import Router, Target
+from gateway.hub.routing.source import SENDER_DEVICE, SENDER_MODULE
 from gateway.hub.topics import Telemetry
 
-CLEANUP_PERIOD = 1_800.0
+_LONGEST_CLEANUP, _SHORTEST_CLEANUP = 1_800.0, 30.0
+_INPUT_BATCH = 10  # AsyncEndpointExecutorOptions; a module takes one message at a time
 
 
 class QueueStore(Stored, Protocol):
@@ -35,13 +38,19 @@ class QueueStore(Stored, Protocol):
     def count(self, queue: str) -> int:
         """See gateway.store.Store."""
 
+    def limit(self, size: int | None) -> None:
+        """See gateway.store.Store."""
+
 
 #: sends to a module's input, and tells whether the module has acknowledged
 SendToInput = Callable[[str, InputMessage, Callable[[bool], None]], None]
 
 
 class Forwarder:
-    """Knows where messages go, and sees that they get there. `dropped` counts messages by reason."""
+    """Knows where messages go, and sees that they get there. `dropped` counts messages by reason.
+
+    `instant` tells whether the line to the cloud carries anything in no time.
+    """
 
     def __init__(
         self,
@@ -49,16 +58,22 @@ class Forwarder:
         config: EdgeHubConfig,
         *,
         to_cloud: Send,
+        instant: Callable[[], bool] = lambda: False,
         to_input: SendToInput,
         edge_device_id: str,
+        settings: Settings,
         now: Callable[[], float],
+        later: Later,
         log: logging.Logger,
         meter: Meter | None = None,
     ) -> None:
         self._meter = meter
         self.dropped: Counter[str] = Counter()
         self._store = store
-        self._to_cloud = to_cloud
+        batch_size, fan_out = settings.max_upstream_batch_size, settings.upstream_fan_out
+        self._to_cloud = CloudEndpoint(to_cloud, batch_size=batch_size, fan_out=fan_out, instant=instant).send
+        self._settings = settings
+        self._later = later
         self._to_input = to_input
         self._edge_device_id = edge_device_id
         self._now = now
@@ -66,11 +81,10 @@ class Forwarder:
         self._outboxes: dict[Sink, Outbox] = {}
         self._queues: dict[str, tuple[Outbox, int]] = {}
         self._cleaned = now()
-        self._config = config
-        self._router = Router(config)
+        self.configure(config)
 
     def start(self) -> None:
-        """Take on what waits in the store, and send it."""
+        """Take on what waits in the store; the first of it is sent at once, the rest in later turns of the loop."""
         for name, delivered in self._store.queues().items():
             priority, _, endpoint = name.partition(" ")
             module, _, name_of_input = endpoint.partition("/")
@@ -79,14 +93,15 @@ class Forwarder:
         self._pump()
 
     def configure(self, config: EdgeHubConfig) -> None:
-        """Use other routes from now on."""
+        """Use other routes, another time to live and another limit from now on."""
         self._config = config
-        self._router = Router(config)
+        self._router = Router(config, self._edge_device_id)
+        self._store.limit(config.max_size)
 
     def targets(self, telemetry: Telemetry, body: bytes) -> tuple[Target, ...]:
         """Return the queues to store a message in; none means that no route takes it."""
         targets = self._router.targets(telemetry, body)
-        if len(targets) != 1:
+        if len(targets) != 1 and self._router.counts(telemetry):
             self._count(telemetry, body, len(targets))
         return targets
 
@@ -102,13 +117,6 @@ class Forwarder:
             else:
                 self._meter.received([message])
                 self._meter.dropped("no_route", [message])
-
-    def queue_lengths(self) -> dict[tuple[str, int], int]:
-        """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
-        self.settle()
-        return {
-            (name.partition(" ")[2], priority): self._store.count(name) for name, (_, priority) in self._queues.items()
-        }
 
     def stored(self, target: Target, messages: Sequence[Message]) -> None:
         """Messages are in the store: send them when it is their turn."""
@@ -130,38 +138,66 @@ class Forwarder:
         self._retry(lambda sink: isinstance(sink, Input) and sink.module_id == module_id)
 
     def tick(self) -> None:
-        """Let time take effect: retries, and every half hour what has outlived its time."""
-        if self._now() - self._cleaned >= CLEANUP_PERIOD:
+        """Let time take effect: retries, what is forgotten, and every half hour what has outlived its time."""
+        if self._now() - self._cleaned >= self._cleanup_period:
             self._cleaned = self._now()
-            self._clean_up()
+            for outbox in self._outboxes.values():
+                outbox.clean_up(entire=self._settings.check_entire_queue_on_cleanup)
         self._pump()
+        self.settle()
 
     def settle(self) -> None:
         """Drop from the store what has arrived."""
         for outbox in self._outboxes.values():
             outbox.settle()
 
-    def _clean_up(self) -> None:
+    def close(self) -> None:
+        """Settle, and touch the store no more."""
         for outbox in self._outboxes.values():
-            try:
-                self.dropped["ttl_expiry"] += outbox.expire(self._config.time_to_live)
-            except StoreError as error:
-                self._log.error("%s", error.message)
+            outbox.close()
+
+    def queue_lengths(self) -> dict[tuple[str, int], int]:
+        """How many messages wait, by endpoint ("$upstream" or "module/input") and priority. Raises StoreError."""
+        self.settle()
+        return {
+            (name.partition(" ")[2], priority): self._store.count(name) for name, (_, priority) in self._queues.items()
+        }
+
+    @property
+    def _cleanup_period(self) -> float:
+        period = self._settings.message_cleanup_interval
+        if period < 0:
+            time_to_live = self._config.time_to_live
+            period = _LONGEST_CLEANUP if time_to_live < 0 else min(time_to_live / 2, _LONGEST_CLEANUP)
+        return max(period, _SHORTEST_CLEANUP)
+
+    def _expired(self, messages: Sequence[Message]) -> None:
+        self.dropped["ttl_expiry"] += len(messages)
+        if self._meter is not None:
+            self._meter.dropped("ttl_expiry", messages)
 
     def _open(self, queue: str, sink: Sink, priority: int, delivered: int) -> tuple[Outbox, int]:
         outbox = self._outboxes.get(sink)
         if outbox is None:
-            send = self._to_cloud if isinstance(sink, Upstream) else self._sender(sink)
-            outbox = self._outboxes[sink] = Outbox(
-                self._store, self._timed(sink, send), self._now, self._log, expired=self._expired
-            )
+            outbox = self._outboxes[sink] = self._outbox(sink)
         outbox.open(priority, queue, delivered)
         self._queues[queue] = (outbox, priority)
         return self._queues[queue]
 
-    def _expired(self, messages: Sequence[Message]) -> None:
-        if self._meter is not None:
-            self._meter.dropped("ttl_expiry", messages)
+    def _outbox(self, sink: Sink) -> Outbox:
+        to_cloud = isinstance(sink, Upstream)
+        return Outbox(
+            self._store,
+            self._timed(sink, self._to_cloud if isinstance(sink, Upstream) else self._sender(sink)),
+            self._now,
+            self._log,
+            later=self._later,
+            time_to_live=lambda: self._config.time_to_live,
+            expired=self._expired,
+            batch=self._settings.max_upstream_batch_size * self._settings.upstream_fan_out
+            if to_cloud
+            else _INPUT_BATCH,
+        )
 
     def _timed(self, sink: Sink, send: Send) -> Send:
         """Let the meter know what comes of each batch."""
@@ -210,8 +246,9 @@ class Forwarder:
 
 def _input_message(sink: Input, message: Message) -> InputMessage:
     system = json.loads(message.system_properties)
-    system["connection-device-id"] = message.device_id
-    if message.module_id is not None:
-        system["connection-module-id"] = message.module_id
+    system["connection-device-id"] = system.pop(SENDER_DEVICE, message.device_id)
+    module_id = system.pop(SENDER_MODULE, message.module_id)
+    if module_id is not None:
+        system["connection-module-id"] = module_id
     properties = {name: value or "" for name, value in json.loads(message.properties).items()}
     return InputMessage(sink.name, message.body, properties, system)

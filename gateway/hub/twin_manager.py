@@ -2,7 +2,8 @@
 
 Rules: a twin GET is answered 200 always: from the cloud, else from what was seen last, else with an empty twin. A
 change of reported properties is answered at once, from here, and goes up later. A desired change that does not follow
-on what is known here makes the hub read the whole twin and send the difference.
+on what is known here makes the hub read the whole twin and send the difference. A change of reported properties is also
+a message for routes, and is answered when that is stored.
 Sources: StoringTwinManager.cs, ReportedPropertiesStore.cs and DeviceMessageHandler.cs of Azure/iotedge. With `strict`
 it answers as IoT Hub does: the change goes up first, the answer has its `$version`, and errors have a body.
 """
@@ -10,7 +11,7 @@ it answers as IoT Hub does: the change goes up first, the answer has its `$versi
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,9 +51,18 @@ class TwinManager:
     """Answers twin requests and passes desired changes on."""
 
     def __init__(
-        self, cloud: Cloud, clients: Clients, clock: Clock, settings: Settings, log: logging.Logger, *, meter: Meter
+        self,
+        cloud: Cloud,
+        clients: Clients,
+        clock: Clock,
+        settings: Settings,
+        log: logging.Logger,
+        *,
+        meter: Meter,
+        changed: Callable[[Client, bytes, Callable[[bool], None]], None],
     ) -> None:
         self._meter = meter
+        self._changed = changed
         self._cloud = cloud
         self._clients = clients
         self._clock = clock
@@ -94,11 +104,10 @@ class TwinManager:
             patch = read_patch(body, strict=self._settings.strict)
             validate_reported(patch)
             if self._settings.strict:
-                self._cloud.report(client.id, patch, lambda result: self._reported(client, request_id, result))
+                self._cloud.report(client.id, patch, lambda result: self._reported(client, request_id, result, body))
             else:
                 self._store(client.id, patch, len(body))
-                self._answer(client, 204, request_id, b"")
-                self.tick()
+                self._changed(client, body, lambda stored: self._notified(client, request_id, stored))
         except TwinError as wrong:
             self._refuse(client, request_id, wrong)
         took = self._meter.now() - since
@@ -115,9 +124,18 @@ class TwinManager:
         known.state = _state(known.state.desired, known.state.desired_version, reported, known.state.reported_version)
         self._to_sync.add(client_id)
 
-    def _reported(self, client: Client, request_id: str, result: int | TwinError) -> None:
+    def _notified(self, client: Client, request_id: str, stored: bool) -> None:
+        """The change is known here; whether routes have it, too, makes the answer."""
+        if stored:
+            self._answer(client, 204, request_id, b"")
+        else:
+            self._refuse(client, request_id, TwinError(500, SERVER_ERROR, "the notification could not be stored"))
+        self.tick()
+
+    def _reported(self, client: Client, request_id: str, result: int | TwinError, body: bytes) -> None:
         if isinstance(result, int):
             self._answer(client, 204, request_id, b"", result)
+            self._changed(client, body, lambda stored: None)  # IoT Hub does not wait for what it tells others
         else:
             self._refuse(client, request_id, result)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
-from gateway.hub.messages import Message
+from gateway.hub.messages import Message, edge_message_id
 from gateway.hub.service_identity import Authentication
 
 TELEMETRY = "Telemetry"
@@ -137,6 +137,8 @@ class Batch:
         if origin is not None:
             known["iothub-connection-auth-method"] = _auth_method(origin, message.module_id)
             known["iothub-connection-auth-generation-id"] = origin.generation_id
+        if self.source == TELEMETRY:
+            known["edgeMessageId"] = edge_message_id(message)
         return known | {
             "iothub-enqueuedtime": self.at,
             "iothub-message-source": self.source,

@@ -102,6 +102,11 @@ class Uplink:
         for each in waiting:
             self._dispatch(each)
 
+    @property
+    def instant(self) -> bool:
+        """Whether messages arrive as they are sent, with nothing in between that could take its time."""
+        return self._link.state is LinkState.UP
+
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
 
     def send(self, messages: Sequence[Message], done: Done) -> None:

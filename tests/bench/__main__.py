@@ -25,7 +25,9 @@ def main():
     options = _options()
     scale = Scale(repeats=options.repeats)
     if options.quick:
-        scale = Scale(repeats=min(options.repeats, 3), connections=60, messages=4_000, idle=100)
+        scale = Scale(
+            repeats=min(options.repeats, 3), connections=60, messages=4_000, idle=100, backlog=5_000, stored=20_000
+        )
     names = _possible(options.rows)
     _say(_environment(scale))
     _say(_LINE.format("row", "leafgate", "peer", "unit", "ratio", "target", ""))

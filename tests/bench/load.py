@@ -25,7 +25,7 @@ class LoadError(Exception):
 class Device:
     """A device with its CONNECT and its PUBLISH packets, ready to be sent."""
 
-    def __init__(self, device_id, connection_string, body_size=200):
+    def __init__(self, device_id, connection_string, body_size=200, bag=""):
         self.id = device_id
         fields = dict(part.split("=", 1) for part in connection_string.split(";"))
         hub = fields["HostName"]
@@ -34,7 +34,7 @@ class Device:
         self.connect = packets.connect(device_id, username, token, clean=True, keep_alive=600)
         body = json.dumps({"temperature": 21.5, "note": ""}).encode()
         body = body.replace(b'""', b'"%s"' % (b"x" * (body_size - len(body))))
-        topic = f"devices/{device_id}/messages/events/"
+        topic = f"devices/{device_id}/messages/events/{bag}"
         self.publish = [packets.publish(topic, body, packet_id=number) for number in range(1, _RING + 1)]
 
 

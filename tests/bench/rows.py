@@ -4,7 +4,9 @@ A row against mosquitto is measured in pairs: both servers run all the time, do 
 with each repeat), and the ratio is the median of the pairs' ratios, because absolute figures drift with the machine.
 """
 
+import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -15,8 +17,8 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 
-from certs import Authority
-from tests.bench import load
+from certs import Authority, layout
+from tests.bench import backlog, load
 from tests.bench.servers import Leafgate, Mosquitto
 
 _COMMAND = [str(Path(sys.executable).with_name("leafgate"))]
@@ -30,6 +32,8 @@ class Scale:
     connections: int = 300
     messages: int = 20_000
     idle: int = 500
+    backlog: int = 100_000
+    stored: int = 1_000_000
     warmup: float = 0.2  # part of a repeat that both servers do beforehand, not measured
 
 
@@ -141,6 +145,40 @@ def c2d(scale, folder):
     )
 
 
+def routes(scale, folder):
+    """A stored message with three routes whose conditions the topic decides, beside one with a route without any."""
+    return Result("routes", "us CPU", 1.2, *_routing(scale, folder, 1))
+
+
+def routes_body(scale, folder):
+    """The same when one of the three asks for a value in the body, which is JSON of 200 bytes."""
+    return Result("routes-body", "us CPU", 1.2, *_routing(scale, folder, 2))
+
+
+def drain(scale, folder):
+    """Messages that waited in SQLite while the cloud was away, until they have arrived and are forgotten."""
+    made = Authority(key="ec").chain()
+    samples = []
+    for number in range(scale.repeats):
+        state = folder / f"drain{number}"
+        state.mkdir()
+        layout.save(made, state)
+        backlog.prepare(state, scale.backlog)
+        command = [sys.executable, "-m", "tests.bench.backlog", str(state), str(scale.backlog)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        samples.append(1e6 * json.loads(said)["seconds"] / scale.backlog)
+        shutil.rmtree(state)
+    return Result("drain", "us wall", 50, samples)
+
+
+def up_again(scale, folder):
+    """`leafgate up` on a state folder in which a million messages wait, until its ready file is there."""
+    state = folder / "state"
+    _time_up(folder, "--state", str(state))
+    backlog.prepare(state, scale.stored)
+    return Result("up-again", "s", 2, [_time_up(folder, "--state", str(state)) for _ in range(scale.repeats + 1)][1:])
+
+
 def idle(scale, folder):
     """Resident memory of a connected client that does nothing, in a fresh process."""
     chain = Authority(key="ec").chain()
@@ -194,9 +232,13 @@ ROWS = {
     "twin": twin,
     "method": method,
     "c2d": c2d,
+    "routes": routes,
+    "routes-body": routes_body,
+    "drain": drain,
     "idle": idle,
     "chain": chain,
     "up": up,
+    "up-again": up_again,
     "help": help_text,
 }
 NEED_MOSQUITTO = frozenset({"connect", "window20", "window20-one", "window1", "idle"})
@@ -233,6 +275,25 @@ def _beside_publish(scale, folder, topic_filter, qos, begin):
     return samples, peer
 
 
+def _routing(scale, folder, number):
+    """The pairs of 50 publishers with a window of 20 with a set of routes, and with a route without conditions."""
+    made = Authority(key="ec").chain()
+    kind = Leafgate(made, folder, 50)
+    samples, peer, sent = [], [], []
+    bag = "level=info&limit=80&site=hall&%24.ct=application%2Fjson&%24.ce=utf-8"
+    with kind.running(lambda: sum(sent)) as server:
+        leaves = load.connect_all(server.port, load.context(made.trust_pem), _devices(kind, bag))
+        for repeat in range(-1, scale.repeats):
+            turns = [(number, samples), (0, peer)]
+            for which, kept in turns if repeat % 2 else turns[::-1]:
+                server.order("routes", which)
+                server.finished()
+                start = server.cpu()
+                sent.append(load.publish(leaves, 20, int(scale.messages * (scale.warmup if repeat < 0 else 1))))
+                kept.extend([1e6 * (server.cpu() - start) / sent[-1]] if repeat >= 0 else [])
+    return samples, peer
+
+
 def _paired(scale, folder, device_count, begin, factor, *, stored):
     """Samples of both servers: CPU seconds times `factor`, by how often the work was done.
 
@@ -259,15 +320,27 @@ def _paired(scale, folder, device_count, begin, factor, *, stored):
     return samples["leafgate"], samples["mosquitto"]
 
 
-def _devices(leafgate):
-    return [load.Device(name, text) for name, text in leafgate.devices.items()]
+def _devices(leafgate, bag=""):
+    return [load.Device(name, text, bag=bag) for name, text in leafgate.devices.items()]
 
 
-def _time_up(folder):
+def _time_up(folder, *options):
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
     start = time.perf_counter()
-    command = [*_COMMAND, "up", "--mqtt-port", "0", "--key", "ec", "--leaf", "dev1", "--ready-file", str(ready)]
+    command = [
+        *_COMMAND,
+        "up",
+        "--mqtt-port",
+        "0",
+        "--key",
+        "ec",
+        "--leaf",
+        "dev1",
+        "--ready-file",
+        str(ready),
+        *options,
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
     ) as process:

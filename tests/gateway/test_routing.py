@@ -12,11 +12,15 @@ HUB_TWIN = "leafgate-edge/$edgeHub"
 TO_FILTER = 'FROM /messages/* WHERE hot = "yes" INTO BrokeredEndpoint("/modules/filter/inputs/in")'
 
 
-def configure(hub, version="1.1", /, *, ttl=None, **routes):
-    """Set the desired properties of $edgeHub."""
-    desired = {"schemaVersion": version, "routes": routes}
-    if ttl is not None:
-        desired["storeAndForwardConfiguration"] = {"timeToLiveSecs": ttl}
+def configure(hub, version="1.1", /, *, ttl=-1, limits=None, **routes):
+    """Set the desired properties of $edgeHub; routes that there were go."""
+    before = hub.gateway.upstream.twins.get(HUB_TWIN).desired.get("routes", {})
+    section = {"timeToLiveSecs": ttl} | ({"storeLimits": limits} if limits else {})
+    desired = {
+        "schemaVersion": version,
+        "routes": dict.fromkeys(before) | routes,
+        "storeAndForwardConfiguration": section,
+    }
     hub.gateway.upstream.twins.update_desired(HUB_TWIN, desired)
 
 
@@ -207,6 +211,107 @@ async def test_message_of_a_deleted_device_does_not_hold_up_the_others(start):
         hub.clock.advance(5)
         await hub.turn()
         assert bodies(hub) == expected
+
+
+async def report(client, change, request_id="1"):
+    """Report properties and wait for the answer."""
+    client.send(p.publish(f"$iothub/twin/PATCH/properties/reported/?$rid={request_id}", change, packet_id=9))
+    assert await client.packet() == p.puback(9)
+    assert p.read_publish(await client.packet())[:1] == (f"$iothub/twin/res/204/?$rid={request_id}",)
+
+
+async def test_change_of_reported_properties_is_a_message_for_routes(hub):
+    """Into a module, which sees who made it; $edgeHub itself makes none with what it reports."""
+    configure(hub, changes="FROM /twinChangeNotifications INTO BrokeredEndpoint('/modules/filter/inputs/twins')")
+    module = await filter_module(hub)
+    leaf = await hub.join()
+    leaf.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await leaf.packet()
+    await report(leaf, b'{"fan":{"speed":3}}')
+    topic, _, body = p.read_publish(await module.packet())
+    assert topic == (
+        "devices/leafgate-edge/modules/filter/inputs/twins/"
+        "%24.schema=twinChangeNotification&%24.cdid=press&%24.cmid=%24edgeHub"
+    )
+    assert body == b'{"fan":{"speed":3}}'
+    assert bodies(hub) == []
+    hub.clock.elapse(5)
+    await hub.turn()
+    assert hub.gateway.upstream.twins.get("press").reported == {"fan": {"speed": 3}}
+    module.send(p.puback())
+    await report(leaf, b'{"fan":null}', "2")
+    assert p.read_publish(await module.packet())[2] == b'{"fan":null}'
+
+
+async def test_change_of_a_modules_properties_names_the_module(hub):
+    """$.cdid and $.cmid are the client's that has changed something."""
+    configure(hub, changes="FROM /twinChangeNotifications/* INTO BrokeredEndpoint('/modules/filter/inputs/twins')")
+    module = await filter_module(hub)
+    module.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await module.packet()
+    module.send(p.publish("$iothub/twin/PATCH/properties/reported/?$rid=", b'{"on":true}', packet_id=9))
+    assert await module.packet() == p.puback(9)
+    topic, _, _ = p.read_publish(await module.packet())
+    assert topic.endswith("%24.cdid=leafgate-edge&%24.cmid=filter")
+
+
+async def test_shipped_route_sends_changes_upstream_from_edgehub(hub):
+    """`FROM /*` takes them, too: as messages of $edgeHub, without a word of whose properties they are."""
+    leaf = await hub.join()
+    leaf.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await leaf.packet()
+    await report(leaf, b'{"a":1}')
+    (message,) = hub.gateway.upstream.inbox.messages
+    assert (message.device_id, message.module_id, message.body) == ("leafgate-edge", "$edgeHub", b'{"a":1}')
+    assert message.system_properties == {"iothub-message-schema": "twinChangeNotification"}
+    configure(hub, cloud="FROM /messages/* INTO $upstream")
+    await report(leaf, b'{"a":2}', "2")
+    assert len(bodies(hub)) == 1
+    assert hub.gateway.dropped == {}  # a change that no route takes does not count
+
+
+async def test_conditions_about_a_change_are_undefined(hub):
+    """The product gives such a message no content type, so twin_change_includes is never true at an Edge Hub."""
+    configure(
+        hub,
+        one="FROM /twinChangeNotifications WHERE twin_change_includes(properties.reported.a) INTO $upstream",
+        two="FROM /twinChangeNotifications WHERE $messageSchema = 'twinChangeNotification' AND "
+        "$rpSenderDeviceId = 'press' INTO $upstream",
+    )
+    for device in ("press", "mill"):
+        leaf = await hub.join(device)
+        leaf.send(p.subscribe(("$iothub/twin/res/#", 0)))
+        await leaf.packet()
+        await report(leaf, b'{"properties":{"reported":{"a":"%s"}}}' % device.encode())
+    assert bodies(hub) == [b'{"properties":{"reported":{"a":"press"}}}']
+
+
+async def test_change_that_cannot_be_stored_is_answered_500(hub, monkeypatch):
+    """The twin has it, routes do not; the client stays connected."""
+    leaf = await hub.join()
+    leaf.send(p.subscribe(("$iothub/twin/res/#", 0)))
+    await leaf.packet()
+    configure(
+        hub,
+        changes="FROM /twinChangeNotifications INTO BrokeredEndpoint('/modules/filter/inputs/twins')",
+        limits={"maxSizeBytes": 1},
+    )
+    leaf.send(p.publish("$iothub/twin/PATCH/properties/reported/?$rid=1", b'{"a":1}', packet_id=9))
+    assert await leaf.packet() == p.puback(9)
+    assert p.read_publish(await leaf.packet())[0] == "$iothub/twin/res/500/?$rid=1"
+    hub.clock.elapse(5)
+    await hub.turn()
+    assert hub.gateway.upstream.twins.get("press").reported == {"a": 1}
+    assert not hub.of(ClientDisconnected)
+
+
+async def test_message_that_no_route_takes_is_counted(hub):
+    """It is acknowledged all the same; the counter is the product's messages_dropped with the reason no_route."""
+    configure(hub, hot='FROM /messages/* WHERE hot = "yes" INTO $upstream')
+    leaf = await hub.join()
+    await publish(leaf, b"1", b"2", bag="hot=no")
+    await publish(leaf, b"3", bag="hot=yes")
+    assert (hub.gateway.dropped, bodies(hub)) == ({"no_route": 2}, [b"3"])
 
 
 async def test_routes_look_into_the_body(hub):

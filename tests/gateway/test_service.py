@@ -319,7 +319,7 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     await hub.gateway.stop()
     database = sqlite3.connect(state / "messages.db")
     waiting = msgpack.packb([(41, "press", None, 1000, "{}", "{}", b"old")])
-    database.execute("INSERT INTO batch_1 VALUES (41, ?)", (waiting,))
+    database.execute("INSERT INTO batch_1 VALUES (41, 41, 1, 1, ?)", (waiting,))
     database.commit()
     database.close()
     again = await start(state=state)

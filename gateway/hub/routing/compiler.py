@@ -41,10 +41,11 @@ _LOGICAL = (Kind.NULL, Kind.BOOL, Kind.UNDEFINED, Kind.ANY)
 
 @dataclass(frozen=True)
 class Term:
-    """Part of a condition: what kind of value it has, and how to get it."""
+    """Part of a condition: what kind of value it has, and how to get it; `constant` if it is always the same."""
 
     kind: Kind
     run: Run
+    constant: Value = None
 
 
 class Compiler:
@@ -106,7 +107,7 @@ class Compiler:
         path = self._path(token)
         if "[" in name:
             return Term(Kind.ANY, lambda subject: subject.body(path))
-        return Term(Kind.ANY, lambda subject: _first(subject.property(name), subject, path))
+        return Term(Kind.ANY, lambda subject: subject.property_or_body(name, path))
 
     def _escaped_property(self, _left: Token, token: Token, _right: Token) -> Term:
         name = token.lower()
@@ -164,6 +165,9 @@ class Compiler:
         any_kind = Kind.ANY in (one.kind, other.kind)
         compare = (compare_any if any_kind else compare_same)(sign)
         first, second = one.run, other.run
+        if other.constant is not None:
+            value = other.constant
+            return Term(Kind.BOOL, lambda subject: compare(first(subject), value))
         return Term(Kind.BOOL, lambda subject: compare(first(subject), second(subject)))
 
     def _both_of(self, left: Tree[Token], word: Token, right: Tree[Token]) -> Term:
@@ -272,7 +276,7 @@ def unquote(token: str) -> str:
 
 
 def _constant(kind: Kind, value: Value) -> Term:
-    return Term(kind, lambda subject: value)
+    return Term(kind, lambda subject: value, value)
 
 
 def _truth(term: Term) -> Run:
@@ -293,10 +297,6 @@ def _bool_or_undefined(value: Value) -> Value:
 
 def _not(value: Value) -> Value:
     return UNDEFINED if value is UNDEFINED else not value
-
-
-def _first(own: Value, subject: Subject, path: Path) -> Value:
-    return subject.body(path) if own is UNDEFINED else own
 
 
 def _number_or_undefined(calculate: Callable[..., float], *numbers: Value) -> Value:

@@ -35,11 +35,15 @@ class EdgeHubConfigError(GatewayError):
 
 @dataclass(frozen=True)
 class EdgeHubConfig:
-    """Routes by name, and how long messages wait: `time_to_live` in seconds, below 0 for ever."""
+    """Routes by name, and how long messages wait: `time_to_live` in seconds, below 0 for ever.
+
+    `max_size` is how many bytes of them a store in memory takes, None for any number.
+    """
 
     routes: Mapping[str, Route]
     time_to_live: int = FOR_EVER
     schema_version: str = "1.1"
+    max_size: int | None = None
 
 
 def default_config() -> EdgeHubConfig:
@@ -53,8 +57,20 @@ def read_config(desired: Mapping[str, Any]) -> EdgeHubConfig:
     routes = desired.get("routes") or {}
     if not isinstance(routes, Mapping):
         raise EdgeHubConfigError("routes", "is no object", 'write {"NAME": "FROM /messages/* INTO $upstream"}')
-    named = {name: _route(f"routes.{name}", value, version) for name, value in routes.items() if value is not None}
-    return EdgeHubConfig(named, _time_to_live(desired.get("storeAndForwardConfiguration")), text)
+    named = {
+        name: _route(f"routes.{name}", value, version)
+        for name, value in routes.items()
+        if value is not None and not _is_left_out(value, version)
+    }
+    section = desired.get("storeAndForwardConfiguration")
+    if section is not None and not isinstance(section, Mapping):
+        raise EdgeHubConfigError("storeAndForwardConfiguration", "is no object", '{"timeToLiveSecs": 7200}')
+    return EdgeHubConfig(named, _time_to_live(section or {}), text, _max_size(section or {}))
+
+
+def _is_left_out(value: Any, version: tuple[int, int]) -> bool:
+    """Tell whether a route is blank, which schema version 1.0 passes over."""
+    return version < _OBJECT_ROUTES_SINCE and isinstance(value, str) and not value.strip()
 
 
 def _schema_version(value: Any) -> tuple[str, tuple[int, int]]:
@@ -75,7 +91,9 @@ def _route(where: str, value: Any, version: tuple[int, int]) -> Route:
         raise EdgeHubConfigError(where, "a route as an object needs schema version 1.1", 'set "schemaVersion": "1.1"')
     priority = fields.get("priority")
     lowest = _LOWEST_PRIORITY
-    if priority is not None and not (_is_whole(priority) and _HIGHEST_PRIORITY <= priority <= lowest):
+    if priority is not None and not (
+        _is_whole(priority) and (_HIGHEST_PRIORITY <= priority <= lowest or priority == DEFAULT_PRIORITY)
+    ):
         raise EdgeHubConfigError(f"{where}.priority", f"{priority!r} is no priority", "0 (first) to 9")
     time_to_live = fields.get("timeToLiveSecs", 0)
     if not (_is_whole(time_to_live) and time_to_live >= 0):
@@ -92,16 +110,25 @@ def _route(where: str, value: Any, version: tuple[int, int]) -> Route:
         raise EdgeHubConfigError(where, wrong.message, wrong.hint) from wrong
 
 
-def _time_to_live(section: Any) -> int:
-    where = "storeAndForwardConfiguration"
-    if section is None:
-        return FOR_EVER
-    if not isinstance(section, Mapping):
-        raise EdgeHubConfigError(where, "is no object", '{"timeToLiveSecs": 7200}')
+def _time_to_live(section: Mapping[str, Any]) -> int:
     seconds = section.get("timeToLiveSecs", FOR_EVER)
     if not _is_whole(seconds):
-        raise EdgeHubConfigError(f"{where}.timeToLiveSecs", f"{seconds!r} is no time", "seconds; -1: for ever")
+        where = "storeAndForwardConfiguration.timeToLiveSecs"
+        raise EdgeHubConfigError(where, f"{seconds!r} is no time", "seconds; -1: for ever")
     return max(int(seconds), FOR_EVER)
+
+
+def _max_size(section: Mapping[str, Any]) -> int | None:
+    limits = section.get("storeLimits")
+    if limits is None:
+        return None
+    where = "storeAndForwardConfiguration.storeLimits"
+    if not isinstance(limits, Mapping):
+        raise EdgeHubConfigError(where, "is no object", '{"maxSizeBytes": 52428800}')
+    size: Any = limits.get("maxSizeBytes")
+    if not (_is_whole(size) and size > 0):
+        raise EdgeHubConfigError(f"{where}.maxSizeBytes", f"{size!r} is no size", "bytes, 1 at least")
+    return int(size)
 
 
 def _is_whole(value: Any) -> bool:

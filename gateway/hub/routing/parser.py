@@ -1,6 +1,6 @@
 """From the text of a route to a Route.
 
-Sources: Route.g4, RouteFactory.cs and EndpointFactory.cs of Azure/iotedge.
+Sources: Route.g4, RouteFactory.cs (with RouteFactoryTest.cs) and EndpointFactory.cs of Azure/iotedge.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from gateway.hub.routing.compiler import Compiler, unquote
 from gateway.hub.routing.errors import RouteError
 from gateway.hub.routing.lexer import RouteLexer, tokens
 from gateway.hub.routing.route import DEFAULT_PRIORITY, Input, Route, Sink, Upstream, always
+from gateway.hub.routing.source import TWIN_CHANGES
 
-_TWIN_CHANGES = "/twinchangenotifications"
 #: what people wrote, or may write, for each terminal, where its name says too little
 _SPELLED = {
     "SLASH": "/", "STAR": "*", "LPAR": "(", "RPAR": ")", "SYSTEM": "$upstream or a $property", "NAME": "a name",
@@ -32,10 +32,10 @@ def compile_route(text: str, *, priority: int = DEFAULT_PRIORITY, time_to_live: 
     except UnexpectedInput as error:
         raise _explained(text, error) from None
     source, *where, sink = (part for part in tree.children if isinstance(part, Tree))
-    path = "".join(map(str, source.children)).lower()
-    compiler = Compiler(text, twin_changes=path.startswith(_TWIN_CHANGES))
+    path = "".join(map(str, source.children)).lower().rstrip("*").rstrip("/") + "/"
+    compiler = Compiler(text, twin_changes=path.startswith(TWIN_CHANGES))
     meets = compiler.condition(where[0].children[1]) if where else always
-    return Route(text, path.rstrip("*"), _sink(text, sink), meets, priority, time_to_live, compiler.reads_body)
+    return Route(text, path, _sink(text, sink), meets, priority, time_to_live, compiler.reads_body)
 
 
 @cache
@@ -57,7 +57,7 @@ def _sink(text: str, tree: Tree[Token]) -> Sink:
         raise RouteError(f"there is no endpoint {name!s}", text, hint=hint, **at)
     address = unquote(str(tree.children[2])).strip().removeprefix("/").removesuffix("/")
     parts = address.split("/")
-    if len(parts) != 4 or parts[0].lower() != "modules" or parts[2].lower() != "inputs" or not all(parts):
+    if len(parts) != 4 or not parts[1].strip() or not parts[3].strip():  # the product looks at no more
         raise RouteError(f"{address!r} is no input of a module", text, hint="write /modules/NAME/inputs/INPUT", **at)
     return Input(parts[1], parts[3])
 

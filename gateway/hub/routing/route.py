@@ -41,7 +41,7 @@ class Route:
     """A compiled route; `priority` 0 goes first, `time_to_live` is in seconds, 0 for the hub's own."""
 
     text: str
-    source: str  # in lower case, without a trailing *
+    source: str  # in lower case, with a slash at its end
     sink: Sink
     meets: Callable[[Subject], bool] = field(repr=False, compare=False)
     priority: int = DEFAULT_PRIORITY
@@ -54,21 +54,13 @@ class Route:
         return self.source == "/" and self.meets is always
 
     def takes(self, source: str, subject: Subject) -> bool:
-        """Tell whether a message from `source` (in lower case, see `telemetry_source`) goes this way."""
+        """Tell whether a message from `source` (in lower case, see `source`) goes this way."""
         return source.startswith(self.source) and self.meets(subject)
 
 
 def everything_upstream() -> Route:
     """Return `FROM /* INTO $upstream`, with which the hub ships."""
     return Route("FROM /* INTO $upstream", "/", Upstream(), always)
-
-
-def telemetry_source(module_id: str | None, output: str | None) -> str:
-    """Where a message comes from, as routes name it: a leaf's telemetry from /messages, a module's from its output."""
-    if module_id is None:
-        return "/messages/"
-    path = f"/messages/modules/{module_id}/"
-    return (f"{path}outputs/{output}" if output else path).lower()
 
 
 def always(_subject: Subject) -> bool:

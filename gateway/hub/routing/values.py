@@ -85,6 +85,8 @@ def compare_any(symbol: str) -> Callable[[Value, Value], Value]:
     same = compare_same(symbol)
 
     def run(left: Value, right: Value) -> Value:
+        if type(left) is float and type(right) is float and left == left and right == right:  # noqa: PLR0124 - NaN
+            return compare(left, right)
         if not is_defined(left) or not is_defined(right):
             return UNDEFINED
         of_left, of_right = _rank(left), _rank(right)

@@ -134,7 +134,7 @@ def test_sqlite_commits_what_it_has_written(tmp_path, durability):
 def test_sqlite_with_a_damaged_batch_says_so(tmp_path):
     """What cannot be unpacked is StoreError, and the file is left as it is."""
     store = SqliteStore(tmp_path / "messages.db")
-    store._database.execute("INSERT INTO batch_1 VALUES (1, x'ff00')")
+    store._database.execute("INSERT INTO batch_1 VALUES (1, 1, 1, 1, x'ff00')")
     with pytest.raises(StoreError, match="cannot use the message store"):
         store.read(0, 10)
     store.close()
@@ -239,10 +239,10 @@ def test_sqlite_refuses_a_newer_schema(tmp_path):
     path = tmp_path / "messages.db"
     SqliteStore(path).close()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version=4")
+    database.execute("PRAGMA user_version=5")
     database.close()
     message = refusal(path)
-    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 4)"
+    assert message == f"cannot use the message store {path}: it was written by a newer leafgate (schema 5)"
 
 
 @pytest.mark.parametrize(
@@ -259,18 +259,27 @@ def older(path, version):
     """Turn a file into what an earlier leafgate wrote."""
     database = sqlite3.connect(path)
     database.executescript("""
-        ALTER TABLE batch_1 RENAME TO batch;
-        CREATE TABLE forgotten (through INTEGER NOT NULL);
-        INSERT INTO forgotten SELECT through FROM queue;
-        DROP TABLE queue;
+        ALTER TABLE batch_1 RENAME TO newer;
+        CREATE TABLE batch_1 (last INTEGER PRIMARY KEY, messages BLOB NOT NULL);
+        INSERT INTO batch_1 SELECT last, messages FROM newer;
+        ALTER TABLE queue DROP COLUMN gone;
+        ALTER TABLE queue DROP COLUMN part;
+        DROP TABLE newer;
     """)
+    if version < 3:
+        database.executescript("""
+            ALTER TABLE batch_1 RENAME TO batch;
+            CREATE TABLE forgotten (through INTEGER NOT NULL);
+            INSERT INTO forgotten SELECT through FROM queue;
+            DROP TABLE queue;
+        """)
     if version == 1:
         database.execute("DROP TABLE session")
     database.execute(f"PRAGMA user_version={version}")
     database.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_sqlite_file_of_an_earlier_schema_is_carried_over(tmp_path, version):
     """What waited waits on, what was forgotten stays so, numbers go on, and sessions and queues can be stored."""
     path = tmp_path / "messages.db"
@@ -280,6 +289,7 @@ def test_sqlite_file_of_an_earlier_schema_is_carried_over(tmp_path, version):
     store.close()
     older(path, version)
     store = SqliteStore(path)
+    assert store.count(UPSTREAM) == 2
     store.save_session("press", {"a": 1})
     store.write(messages(4), "0 filter/in")
     assert ([one.sequence for one in store.read(0, 10)], store.sessions()) == ([2, 3], {"press": {"a": 1}})
@@ -294,7 +304,7 @@ def test_sqlite_with_a_damaged_page_is_a_store_error(tmp_path):
     store.write(messages(*range(1, 100), size=1000))
     store.close()
     raw = bytearray(path.read_bytes())
-    raw[5 * 4096 : 10 * 4096] = b"\xff" * (5 * 4096)
+    raw[7 * 4096 : 12 * 4096] = b"\xff" * (5 * 4096)
     path.write_bytes(raw)
     store = SqliteStore(path)
     with pytest.raises(StoreError, match="malformed"):
@@ -356,4 +366,79 @@ def test_sqlite_checkpoints_in_the_background(tmp_path):
     looker.start()
     assert done.wait(20)
     looker.join()
+    store.close()
+
+
+def test_count_follows_everything_that_happens_to_a_queue(store):
+    """Written in one row or in many, forgotten in the midst of a row and to the end, dropped singly."""
+    store.write(messages(*range(1, 11)))
+    store.write(messages(*range(11, 21)))
+    store.forget(4)
+    assert store.count(UPSTREAM) == 16
+    store.drop({6, 7, 12, 20})
+    assert store.count(UPSTREAM) == 12
+    assert [one.sequence for one in store.read(0, 100)] == [5, 8, 9, 10, 11, *range(13, 20)]
+    store.forget(8)
+    assert store.count(UPSTREAM) == 10
+    store.forget(13)
+    assert store.count(UPSTREAM) == 6
+    store.forget(13)
+    store.forget(20)
+    assert (store.count(UPSTREAM), store.read(0, 100), store.next_sequence()) == (0, [], 21)
+
+
+def test_sqlite_knows_how_many_wait_without_reading_them(tmp_path):
+    """Over restarts, with rows that are partly forgotten, emptied or rewritten; and when no message can be read."""
+    path = tmp_path / "messages.db"
+    store = SqliteStore(path)
+    store.write_all({UPSTREAM: messages(*range(1, 11)), "0 filter/in": messages(3)})
+    store.write(messages(*range(11, 21)))
+    store.write(messages(*range(21, 31)))
+    for forget, drop, expected in ((0, set(), 30), (5, set(), 25), (5, {7, 30}, 23), (12, {20}, 16), (19, {29}, 8)):
+        store.forget(forget)
+        store.drop(drop)
+        assert store.count(UPSTREAM) == expected
+        store.close()
+        store = SqliteStore(path)
+        assert (store.count(UPSTREAM), len(store.read(0, 100))) == (expected, expected)
+    store._database.execute("UPDATE batch_1 SET messages = x''")
+    store.close()
+    store = SqliteStore(path)
+    assert (store.count(UPSTREAM), store.count("0 filter/in")) == (8, 1)
+    store.close()
+
+
+def test_large_messages_are_read_a_few_at_a_time(tmp_path):
+    """However many are asked for, what is read stays in the order of megabytes."""
+    store = SqliteStore(tmp_path / "messages.db")
+    for number in range(1, 61):
+        store.write(messages(number, size=200_000))
+    assert 20 <= len(store.read(0, 1_000)) <= 22
+    store.close()
+
+
+def test_memory_has_a_limit_and_room_again(tmp_path):
+    """storeLimits.maxSizeBytes: what does not fit is refused whole, and fits once others have gone."""
+    store = MemoryStore()
+    store.limit(1_000)
+    store.write(messages(1, 2, size=400))
+    with pytest.raises(StoreError, match="Memory store is full: 824 of 1000 bytes are taken") as full_up:
+        store.write_all({UPSTREAM: messages(3, size=100), "0 filter/in": messages(3, size=100)})
+    assert "storeLimits.maxSizeBytes" in full_up.value.hint
+    assert (store.count(UPSTREAM), store.queues(), store.next_sequence()) == (2, {UPSTREAM: 0}, 3)
+    store.drop({2})
+    store.write(messages(3, size=400))
+    store.forget(1)
+    store.write(messages(4, size=400))
+    store.limit(None)
+    store.write(messages(5, size=4_000))
+    assert [one.sequence for one in store.read(0, 9)] == [3, 4, 5]
+
+
+def test_sqlite_has_no_limit_but_its_disks(tmp_path):
+    """As the product, whose limit is for the store in memory alone."""
+    store = SqliteStore(tmp_path / "messages.db")
+    store.limit(1)
+    store.write(messages(1, size=4_000))
+    assert store.count(UPSTREAM) == 1
     store.close()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gateway import Inbox, StoreError
-from gateway.hub.messages import Message
+from gateway.hub.messages import Message, edge_message_id
 from gateway.upstream.arrivals import Origin
 from gateway.upstream.sinks.sqlite import SqliteLog
 from tests.gateway.upstream.arrivals import ORIGIN
@@ -216,6 +216,7 @@ def test_message_carries_what_iot_hub_knows_of_its_sender():
         "iothub-connection-device-id": "press",
         "iothub-connection-auth-method": '{"scope":"device","type":"sas","issuer":"iothub"}',
         "iothub-connection-auth-generation-id": "637",
+        "edgeMessageId": edge_message_id(message(1)),
         "iothub-enqueuedtime": 1_700_000_000_500,
         "iothub-message-source": "Telemetry",
         "x-opt-sequence-number": 1,

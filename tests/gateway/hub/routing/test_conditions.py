@@ -9,6 +9,7 @@ import pytest
 
 from gateway.hub.routing import RouteError, Subject
 from gateway.hub.routing.parser import compile_route
+from gateway.hub.routing.subject import read_json
 
 PROPERTIES = {"key1": "value1", "key2": "3", "key3": "VALUE3", "empty": None, "$sys4": "own4", "3-4": "dashed"}
 SYSTEM = {"sys1": "sysvalue1", "sys2": "4", "sys4": "sysvalue4", "connectionDeviceId": "press-7"}
@@ -178,8 +179,10 @@ def test_body_is_read_in_each_unicode_encoding(encoding, codec):
 def test_body_is_parsed_once_for_any_number_of_routes(monkeypatch):
     """Several conditions about one body cost one look at it."""
     calls = []
-    parse = json.loads
-    monkeypatch.setattr("gateway.hub.routing.subject.json.loads", lambda text: calls.append(text) or parse(text))
+    monkeypatch.setattr(
+        "gateway.hub.routing.subject.read_json",
+        lambda body, encoding: calls.append(body) or read_json(body, encoding),
+    )
     message = subject()
     for _ in range(3):
         assert met("$body.weather.temperature = 50", message)

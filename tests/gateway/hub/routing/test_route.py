@@ -1,11 +1,14 @@
 """Sources, sinks and errors of routes."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.hub.routing import Input, RouteError, Subject, Upstream, telemetry_source
 from gateway.hub.routing.lexer import tokens
 from gateway.hub.routing.parser import compile_route
 
+FIRST = "FROM /* INTO $upstream"
 ANY = Subject({}, {}, b"")
 SOURCES = {
     "leaf": telemetry_source(None, None),
@@ -13,26 +16,50 @@ SOURCES = {
     "other output": telemetry_source("Filter", "Other"),
     "other module": telemetry_source("Filter2", "Out"),
     "twin": "/twinchangenotifications/",
+    "no output": telemetry_source("Filter", None),
 }
+
+
+LEAF, TWIN = {"leaf"}, {"twin"}
+FILTER = {"output", "other output", "no output"}
+MODULES = FILTER | {"other module"}
 
 
 @pytest.mark.parametrize(
     ("source", "taken"),
     [
-        ("/*", {"leaf", "output", "other output", "other module", "twin"}),
-        ("/messages/*", {"leaf", "output", "other output", "other module"}),
-        ("/messages", {"leaf", "output", "other output", "other module"}),
-        ("/messages/modules/*", {"output", "other output", "other module"}),
-        ("/MESSAGES/modules/filter/*", {"output", "other output"}),
+        ("/", LEAF | MODULES | TWIN),
+        ("/*", LEAF | MODULES | TWIN),
+        ("/messages", LEAF | MODULES),
+        ("/messages/*", LEAF | MODULES),
+        ("/messages/events", LEAF),
+        ("/messages/events/*", LEAF),
+        ("/messages/modules", MODULES),
+        ("/messages/modules/*", MODULES),
+        ("/MESSAGES/modules/filter/*", FILTER),
+        ("/messages/modules/Filter", FILTER),
+        ("/messages/modules/Filter/outputs", {"output", "other output"}),
         ("/messages/modules/Filter/outputs/*", {"output", "other output"}),
         ("/messages/modules/filter/outputs/out", {"output"}),
-        ("/twinChangeNotifications", {"twin"}),
+        ("/messages/modules/Filter2", {"other module"}),
+        ("/twinChangeNotifications", TWIN),
+        ("/twinChangeNotifications/*", TWIN),
+        ("/message", set()),
+        ("/messages/event", set()),
+        ("/messages/modules/events", set()),
+        ("/messages/modules/filte", set()),
+        ("/messages/modules/filter/outputs/o", set()),
+        ("/messages/modules/filter/outputs/other2", set()),
+        ("/*/messages/*", set()),
+        ("/foo/*", set()),
         ("/deviceLifecycleEvents", set()),
     ],
 )
 def test_source_takes_what_begins_with_it(source, taken):
-    """A source is a prefix, whatever the case of its letters; leaf telemetry comes from /messages."""
-    route = compile_route(f"FROM {source} INTO $upstream")
+    """Whole parts of a path, whatever the case; leaf telemetry comes from /messages/events (MessageSourceTest.cs)."""
+    route = (
+        compile_route(f"FROM {source} INTO $upstream") if source != "/" else replace(compile_route(FIRST), source="/")
+    )
     assert {name for name, path in SOURCES.items() if route.takes(path, ANY)} == taken
 
 
@@ -45,6 +72,10 @@ def test_source_takes_what_begins_with_it(source, taken):
         ("FROM /* INTO brokeredEndpoint('modules/Filter/inputs/in1/')", Input("Filter", "in1")),
         ("FROM /messages/*\n  WHERE true\n  INTO $upstream", Upstream()),
         ("FROM /* INTO $upstream and what nobody reads", Upstream()),
+        ("   FROM /messages/* INTO BrokeredEndpoint(' /modules/Filter/inputs/in1 ')   ", Input("Filter", "in1")),
+        ("FROM /* INTO brokeredEndpoint('/modules/alert\"Logic/inputs/in')", Input('alert"Logic', "in")),
+        ('FROM /* INTO brokeredEndpoint("/modules/alert\'Logic/inputs/in")', Input("alert'Logic", "in")),
+        ("FROM /* INTO brokeredEndpoint('/a/b/c/d')", Input("b", "d")),
     ],
 )
 def test_sink_is_the_cloud_or_a_modules_input(text, sink):
@@ -80,6 +111,68 @@ def test_route_that_cannot_be_read_says_where_and_what_was_expected(text, line, 
     assert (error.line, error.column) == (line, column)
     assert error.problem.startswith(problem)
     assert hint in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'FORM /messages/modules/adapter INTO brokeredEndpoint("/modules/alertLogic/inputs/in")',
+        'SELECT FROM /messages/modules/adapter INTO brokeredEndpoint("/modules/alertLogic/inputs/in")',
+        'FROM INTO brokeredEndpoint("/modules/alertLogic/inputs/in")',
+        "FROM /* INTO brokeredEndpoint(\"/modules/alertLogic/inputs/in')",
+        "FROM /* INTO brokeredEndpoint('/modules/alertLogic/inputs/in\")",
+        'FROM /* INTO brokeredEndpoint(""/modules/alertLogic/inputs/in"")',
+        "FROM /* INTO brokeredEndpoint(''/modules/alertLogic/inputs/in'')",
+        "FROM /* INTO brokeredEndpoint('\"/modules/alertLogic/inputs/in'\")",
+        "FROM /* INTO brokeredEndpoint(\"'/modules/alertLogic/inputs/in\"')",
+        'FROM /messages WHERE temp == 100 INTO brokeredEndpoint("/modules/alertLogic/inputs/in")',
+        'FROM /messages WHERE INTO brokeredEndpoint("/modules/alertLogic/inputs/in")',
+        "FROM /messages WHERE temp = 'high' INTO",
+        'FROM /messages INTO brokeredEndpoint("/modules/alertLogic/inputs/in"',
+        'FROM /messages INTO brokeredEndpoint("/modules/alertLogic/inputs/in)',
+        'FROM /messages INTO brokeredEndpoint "/modules/alertLogic/inputs/in")',
+        'FROM /messages INTO brokeredEndpoint(/modules/alertLogic/inputs/in")',
+        'FROM /messages INTO "/modules/alertLogic/inputs/in"',
+        "FROM /messages INTO /modules/alertLogic/inputs/in",
+        "FROM /messages INTO upstream",
+        "FROM /messages INTO BrokeredEndpoint(' ')",
+        "FROM /messages INTO BrokeredEndpoint('/modules/a/inputs/ ')",
+    ],
+)
+def test_route_that_the_product_refuses_is_refused(text):
+    """The table of RouteFactoryTest.cs, and blank parts of an address."""
+    with pytest.raises(RouteError):
+        compile_route(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "sink"),
+    [
+        ("FROM /messages/* INTO $upstream", "/messages/", Upstream()),
+        ("FROM /* WHERE NOT IS_DEFINED($connectionModuleId) INTO $upstream", "/", Upstream()),
+        (
+            "FROM /messages/modules/TempFilterModule/outputs/* WHERE IS_DEFINED(x) "
+            'INTO BrokeredEndpoint("/modules/a/inputs/b")',
+            "/messages/modules/tempfiltermodule/outputs/",
+            Input("a", "b"),
+        ),
+        (
+            'FROM /messages/modules/alertLogic/outputs/commands WHERE messageType = "alert" AND '
+            "( as_number(temp) > 100 OR humidity = '50' OR place = \"basement\") INTO $upstream",
+            "/messages/modules/alertlogic/outputs/commands/",
+            Upstream(),
+        ),
+        (
+            "FROM /messages/* WHERE $connectionDeviceId = 'd' AND processingPath = 'hot' INTO $upstream",
+            "/messages/",
+            Upstream(),
+        ),
+    ],
+)
+def test_route_of_the_documentation_is_read(text, source, sink):
+    """Examples of "Learn how to deploy modules and establish routes in IoT Edge" and of RouteFactoryTest.cs."""
+    route = compile_route(text)
+    assert (route.source, route.sink) == (source, sink)
 
 
 def test_route_keeps_priority_and_time_to_live():
