@@ -17,6 +17,7 @@ from gateway.broker.intake import Intake
 from gateway.broker.methodcalls import MethodCalls
 from gateway.broker.report import Report
 from gateway.broker.routes import Routes
+from gateway.broker.scopecalls import ScopeCalls
 from gateway.broker.server import Head, Server
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
@@ -156,7 +157,12 @@ class EdgeProcess:
             invoke=server.edge.invoke,
             report=server.report,
         )
-        routes = Routes(calls, server.report)
+        scope = ScopeCalls(
+            hub_hostname=around.hub_hostname,
+            authenticator=self.gatekeeper.authenticator,
+            report=server.report,
+        )
+        routes = Routes(calls, scope, server.report)
         head = Head(
             "Started HTTP head on port %d",
             "--https-port",

@@ -102,7 +102,10 @@ class Registry:
         return self._devices.get((device_id, module_id))
 
     def add(self, device: Device, *, x509: bool = False) -> Device:
-        """Register a device or module; keys that are missing are made, unless it authenticates by certificate."""
+        """Register a device or module; keys that are missing are made, unless it authenticates by certificate.
+
+        An edge device gets its module $edgeHub, as IoT Hub gives it one.
+        """
         for name in (device.device_id, device.module_id):
             if name is not None and not _ID.match(name):
                 hint = "up to 128 letters, digits and - . + % _ # * ? ! ( ) , : = @ $ '"
@@ -115,7 +118,10 @@ class Registry:
             device = replace(device, authentication=Authentication.SELF_SIGNED.value)
         self._check(device)
         complete = _with_keys(device) if device.authentication == Authentication.SAS else device
-        return self._put(replace(complete, generation_id=device.generation_id or _generation()))
+        added = self._put(replace(complete, generation_id=device.generation_id or _generation()))
+        if added.edge:
+            self.add(Device(added.device_id, "$edgeHub"))
+        return added
 
     def update(self, device: Device) -> None:
         """Replace what is known of a registered device or module."""

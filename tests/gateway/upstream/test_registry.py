@@ -281,7 +281,7 @@ def nested():
 
 def test_scope_is_what_hangs_below_the_gateway(nested):
     """Its own device and modules, children, their children, and their modules; nobody else."""
-    inside = {"gw", "gw/$edgeHub", "leaf", "leaf/m", "lower", "lower/m", "lower-leaf", "lower-leaf/m"}
+    inside = {"gw", "gw/$edgeHub", "leaf", "leaf/m", "lower", "lower/$edgeHub", "lower/m", "lower-leaf", "lower-leaf/m"}
     assert {identity.client_id for identity in nested.scope()} == inside
     outside = {"stranger", "stranger/m", "elsewhere", "elsewhere-leaf", "ghost", "ghost/m", "leaf/ghost", "", "/"}
     assert [name for name in inside if nested.in_scope(name) is None] == []
