@@ -14,6 +14,7 @@ from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
+from gateway.upstream.parent import ParentHub
 from gateway.upstream.registry import THIS_GATEWAY
 
 
@@ -23,6 +24,7 @@ class BackEnd:
     hub_hostname: str
     edge_device_id: str
     upstream: IotHub
+    parent: ParentHub | None = None  # the gateway above; `upstream` has nothing to say then
     _folder: StateFolder
     _registry: Registry | None
     _process: EdgeProcess | None
@@ -44,7 +46,8 @@ class BackEnd:
 
     @property
     def registry(self) -> Registry:
-        """Devices and modules that may connect."""
+        """Devices and modules that may connect; GatewayError below another gateway: they are registered there."""
+        self._refuse_below("devices are registered")
         if self._registry is None:
             where = self._folder.registry
             self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
@@ -118,6 +121,7 @@ class BackEnd:
         The result has the client's `status` and `json()` with `http_status` 200; 404 says that it was not there
         within `connect_timeout`, 504 that it did not answer. Raises GatewayError for what IoT Hub would not send.
         """
+        self._refuse_below("methods are called from the cloud")
         client_id = device_id if module_id is None else f"{device_id}/{module_id}"
         return await self.upstream.invoke(method_call(client_id, name, payload, response_timeout, connect_timeout))
 
@@ -143,6 +147,11 @@ class BackEnd:
         if not await arrived:
             hint = "it has to be connected and to have subscribed to its inputs"
             raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
+
+    def _refuse_below(self, what: str) -> None:
+        if self.parent is not None:
+            top = f"at the top of the hierarchy, above {self.parent.parent.hostname}"
+            raise GatewayError(f"{self.hostname} is below another gateway: {what} {top}", "ask the gateway at the top")
 
     def push_reported(self) -> None:
         """Send reported properties up now, instead of once in five seconds."""

@@ -7,10 +7,10 @@ made here ends with `stop`, in the reverse order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
@@ -27,15 +27,50 @@ from gateway.errors import PortError
 from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
+from gateway.hub.cloud import Cloud
 from gateway.hub.connect import Admission
 from gateway.hub.edge import EdgeHub
 from gateway.hub.edgehub_twin import EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
-from gateway.hub.gatekeeper import Gatekeeper
+from gateway.hub.gatekeeper import Gatekeeper, IdentitySource
+from gateway.hub.messages import Message
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
-from gateway.upstream.hub import IotHub
+from gateway.upstream.hub import Downlink
+from gateway.upstream.parent import ParentHub
+
+
+class AttachedSource(IdentitySource, Protocol):
+    """A registry that also tells when it can be reached again."""
+
+    def attach(self, tell: Callable[[], None] | None) -> None:
+        """Call `tell` then; None ends that."""
+
+
+class UpstreamLink(Protocol):
+    """The line that telemetry goes up on."""
+
+    def send(self, messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
+        """Carry a batch; `done` gets those that have to be sent again."""
+
+
+class Upstream(Cloud, Protocol):
+    """What is above: the stand-in for IoT Hub (IotHub), or another gateway (ParentHub)."""
+
+    @property
+    def link(self) -> UpstreamLink:
+        """The line for telemetry."""
+
+    @property
+    def identities(self) -> AttachedSource:
+        """The registry."""
+
+    def attach(self, downlink: Downlink | None) -> None:
+        """Connect an Edge Hub, or take it away (None)."""
+
+    def tick(self) -> None:
+        """Let time take effect."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +80,7 @@ class Surroundings:
     edge_device_id: str
     hub_hostname: str
     bind: str
-    upstream: IotHub
+    upstream: Upstream
     folder: StateFolder
     clock: Clock
     settings: Settings
@@ -92,8 +127,6 @@ class EdgeProcess:
         await sessions.start()
         self._exit.push_async_callback(sessions.stop)
         self.edge = EdgeHub(around.upstream, around.clock, around.settings, log)
-        around.upstream.attach(self.edge)
-        self._exit.callback(around.upstream.attach, None)
         self._start_forwarder(Forwarder(
             store,
             default_config(),
@@ -104,6 +137,7 @@ class EdgeProcess:
             log=log,
         ))  # fmt: skip
         self._start_gatekeeper(rules)
+        await self._connect_upstream()
         self.server = Server(
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
@@ -117,6 +151,15 @@ class EdgeProcess:
             faults=around.faults,
         )
         self._exit.push_async_callback(self.server.stop)
+
+    async def _connect_upstream(self) -> None:
+        upstream = self._around.upstream
+        if isinstance(upstream, ParentHub):
+            upstream.serve(self.gatekeeper.scope)
+            self.edge.observe(upstream)
+            self._exit.push_async_callback(upstream.stop)
+        upstream.attach(self.edge)
+        self._exit.callback(upstream.attach, None)
 
     def _start_forwarder(self, forwarder: Forwarder) -> None:
         """Send what waits in the store, and whatever comes, where the twin of $edgeHub says."""
@@ -162,7 +205,7 @@ class EdgeProcess:
             authenticator=self.gatekeeper.authenticator,
             report=server.report,
         )
-        routes = Routes(calls, scope, server.report)
+        routes = Routes(calls, server.report, scope)
         head = Head(
             "Started HTTP head on port %d",
             "--https-port",

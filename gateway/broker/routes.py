@@ -83,7 +83,7 @@ class ScopeEndpoint(Protocol):
 class Routes:
     """The routes of one gateway."""
 
-    def __init__(self, methods: MethodEndpoint, scope: ScopeEndpoint, report: Report) -> None:
+    def __init__(self, methods: MethodEndpoint, report: Report, scope: ScopeEndpoint | None = None) -> None:
         self._methods = methods
         self._scope = scope
         self.report = report
@@ -91,8 +91,8 @@ class Routes:
     def dispatch(self, request: HttpRequest, host: Host, reply: Reply) -> float:
         """Have a request answered; see MethodEndpoint.call."""
         found = _METHODS.match(request.path)
-        if found is None and (asked := _SCOPE.match(request.path)):
-            return self._dispatch_scope(request, (asked[1], asked[2], asked[3].lower()), host, reply)
+        if self._scope is not None and (asked := _SCOPE.match(request.path)):
+            return _dispatch_scope(self._scope, request, (asked[1], asked[2], asked[3].lower()), host, reply)
         if found is None:
             if _FILES.match(request.path):
                 self.report.file_upload(host, request.method, request.path)
@@ -105,9 +105,12 @@ class Routes:
             return self._methods.call(request, (found[1], found[2]), host, reply)
         return 0
 
-    def _dispatch_scope(self, request: HttpRequest, path: tuple[str, str, str], host: Host, reply: Reply) -> float:
-        allowed = "GET" if path[2].endswith("indevicescope") else "POST"
-        if request.method != allowed:
-            reply(HttpAnswer(405, headers=(("Allow", allowed),)))
-            return 0
-        return self._scope.call(request, path, host, reply)
+
+def _dispatch_scope(
+    endpoint: ScopeEndpoint, request: HttpRequest, path: tuple[str, str, str], host: Host, reply: Reply
+) -> float:
+    allowed = "GET" if path[2].endswith("indevicescope") else "POST"
+    if request.method != allowed:
+        reply(HttpAnswer(405, headers=(("Allow", allowed),)))
+        return 0
+    return endpoint.call(request, path, host, reply)

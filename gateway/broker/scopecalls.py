@@ -50,18 +50,19 @@ class ScopeCalls:
         if not isinstance(chain, str) or not chain.strip():
             reply(_error(400, "Invalid auth chain: "))
             return 0
-        self._authenticate(request, device, chain, host, reply, partial(self._HANDLERS[name], self, request, body))
+        then = partial(self._HANDLERS[name], self, request, body)
+        self._authenticate(request, (device, chain), host, reply, then)
         return 2 * self._authenticator.patience + _SLACK
 
     def _authenticate(
         self,
         request: HttpRequest,
-        device: str,
-        chain: str,
+        who: tuple[str, str],
         host: Host,
         reply: Reply,
         then: Callable[[str, ScopeCache, Reply], None],
     ) -> None:
+        device, chain = who
         caller = authchain.edge_hub(device)
         certificates, password = host.certificates(), None
         if not certificates:
