@@ -140,7 +140,8 @@ class ScopeCalls:
             else:
                 decide()
 
-        scope.refresh_identity(target, until, refreshed)
+        owner = [target.partition("/")[0]] if "/" in target else []
+        scope.look_up(owner, until, lambda: scope.refresh_identity(target, until, refreshed))
 
     def _device_scope(
         self, request: HttpRequest, body: dict[str, Any], device: str, scope: ScopeCache, reply: Reply

@@ -14,6 +14,7 @@ from gateway.hub.service_identity import ServiceIdentity
 
 EDGE_HUB = "$edgeHub"
 _MOST_NESTED = 5  # edge devices, one below the other (MaxNestingDepth)
+LONGEST = _MOST_NESTED + 2  # ids: a module of a leaf, the leaf, edge devices
 
 Get = Callable[[str], ServiceIdentity | None]
 

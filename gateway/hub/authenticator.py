@@ -110,7 +110,7 @@ class Authenticator:
         elif target is not None and scope.auth_chain(target) is None:
             text = "No cached auth-chain when authenticating %s OnBehalfOf %s. Resyncing service identity..."
             self.log.info(text, without_secrets(acting or ""), without_secrets(target))
-            scope.refresh_identity(target, self.now() + self.patience, chained)
+            scope.look_up(onbehalf.to_look_up(proof), self.now() + self.patience, chained)
         else:
             chained()
 

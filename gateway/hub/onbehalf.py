@@ -28,6 +28,13 @@ def actor_proof(proof: Proof) -> Proof:
     return proof._replace(identity=identity, acting=True)
 
 
+def to_look_up(proof: Proof) -> list[str]:
+    """Whom the cloud is asked about when nothing leads to the identity yet: everybody on the way that is claimed."""
+    names = authchain.ids(proof.identity.auth_chain)[: authchain.LONGEST]
+    device = proof.identity.device_id
+    return [device, *names] if device not in names else names[::-1]
+
+
 def objection(proof: Proof, scope: ScopeCache) -> str:
     """Why the actor may not speak for the identity, as the scope is known now; empty when it may."""
     acting, target = authchain.actor(proof.identity.auth_chain), authchain.target(proof.identity.auth_chain)

@@ -141,6 +141,15 @@ class ScopeCache:
         self._log.info("Refreshing service identity for %s", without_secrets(client_id))
         self._source.fetch(client_id, partial(self._fetched, client_id))
 
+    def look_up(self, client_ids: Sequence[str], until: float, done: Callable[[], None]) -> None:
+        """Ask the cloud about each of these that is not known, one after the other (RefreshAuthChain)."""
+        unknown = [name for name in client_ids if name not in self._identities]
+        if not unknown:
+            done()
+            return
+        rest = unknown[1:]
+        self.refresh_identity(unknown[0], until, lambda: self.look_up(rest, until, done))
+
     def await_refresh(self, until: float, done: Callable[[], None]) -> None:
         """Ask for the whole scope unless that was done just now; `done` is called at `until` at the latest."""
         if self._may_refresh():

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from gateway.upstream.parent.errors import ParentError, of_tls
+from gateway.upstream.parent.errors import ParentError, of_tls, words
 
 
 async def dial(where: tuple[str, int], name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -29,7 +29,7 @@ async def dial(where: tuple[str, int], name: str, context: ssl.SSLContext) -> ss
         raise of_tls(wrong) from None
     except OSError as wrong:
         secured.close()
-        raise ParentError("tls", f"the connection broke in the handshake: {wrong.strerror or wrong}") from None
+        raise ParentError("tls", f"the connection broke in the handshake: {words(wrong)}") from None
     except BaseException:
         secured.close()
         raise
@@ -51,7 +51,7 @@ async def _tcp(where: tuple[str, int]) -> socket.socket:
             await loop.sock_connect(plug, address)
         except OSError as wrong:
             plug.close()
-            reason = (wrong.strerror or str(wrong)).lower()
+            reason = words(wrong)
         except BaseException:
             plug.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 
 
@@ -17,6 +18,11 @@ class ParentError(Exception):
         self.reason = reason
         self.refused = refused
         super().__init__(reason)
+
+
+def words(error: OSError) -> str:
+    """What the system says: asyncio puts the address in its place."""
+    return (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
 
 
 def of_tls(error: ssl.SSLError) -> ParentError:

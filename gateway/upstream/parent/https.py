@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any
 
 import h11
 
-from gateway.upstream.parent.errors import ParentError, of_tls
+from gateway.upstream.parent.errors import ParentError, of_tls, words
 from gateway.upstream.parent.place import Parent
 
 _LARGEST_BODY = 1 << 26  # 64 MB: some hundred thousand identities
@@ -34,9 +35,10 @@ async def post(
         reader, writer = await asyncio.open_connection(*where, ssl=context, server_hostname=parent.hostname)
     except ssl.SSLError as wrong:
         raise of_tls(wrong) from None
-    except (OSError, UnicodeError) as wrong:
-        reason = getattr(wrong, "strerror", None) or str(wrong)
-        raise ParentError("tcp", f"cannot connect to {where[0]}:{where[1]}: {reason}".lower()) from None
+    except (socket.gaierror, UnicodeError):
+        raise ParentError("dns", f"{where[0]} does not resolve") from None
+    except OSError as wrong:
+        raise ParentError("tcp", f"cannot connect to {where[0]}:{where[1]}: {words(wrong)}") from None
     try:
         return await _exchange(reader, writer, head, body)
     except (h11.RemoteProtocolError, OSError) as wrong:

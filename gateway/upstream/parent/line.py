@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from gateway.upstream.parent.errors import ParentError
+from gateway.upstream.parent.errors import ParentError, words
 
 KEEP_ALIVE = 300  # seconds, as the .NET SDK has it
 Done = Callable[[bool], None]
@@ -92,7 +92,7 @@ class Line:
             await line._connected
         except OSError as wrong:
             line.abort()
-            raise ParentError("mqtt", f"the connection broke: {wrong.strerror or wrong}") from None
+            raise ParentError("mqtt", f"the connection broke: {words(wrong)}") from None
         except BaseException:
             line.abort()
             raise

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from gateway.errors import GatewayError
 from gateway.hub.authchain import EDGE_HUB
+from gateway.upstream.parent.errors import words
 
 _HINT = "take the connection string of this gateway's own edge device: HostName=...;DeviceId=...;SharedAccessKey=..."
 _KEYS = ("HostName", "DeviceId", "ModuleId", "SharedAccessKey", "GatewayHostName")
@@ -83,7 +84,8 @@ def trust(path: Path | None, pem: bytes) -> ssl.SSLContext:
         text = pem.decode() if path is None else path.read_text(encoding="ascii")
         context.load_verify_locations(cadata=text)
     except (OSError, ValueError, ssl.SSLError) as wrong:
-        reason = wrong.strerror if isinstance(wrong, OSError) and wrong.strerror else "no certificate in it can be read"
+        unread = isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError)
+        reason = words(wrong) if unread else "no certificate in it can be read"
         hint = "give the parent's root certificate as PEM; `leafgate up` prints where its root.pem is"
         raise GatewayError(f"cannot use {path or 'the chain'} to trust the parent: {reason}", hint) from None
     return context

@@ -40,6 +40,7 @@ class Plant:
 
     def __init__(self, stack):
         self.stack = stack
+        self.hubs = []
         self.clock = ManualClock()
         self.top = None
 
@@ -62,6 +63,7 @@ class Plant:
         above = (parent or self.top).gateway
         if connection is None:
             connection = self.register(edge, above.edge_device_id)
+        self.top.gateway.refresh_scope()  # what has been registered since, its Edge Hub would know within the hour
         options.setdefault("parent_address", ("127.0.0.1", above.mqtt_port, above.https_port))
         hub = await self._run(
             Below,
@@ -73,7 +75,7 @@ class Plant:
         )
         hub.top = self.top
         if online:
-            await self.until(lambda: hub.gateway.parent.reachable)
+            await self.until(lambda: hub.gateway.parent.reachable and "Done refreshing" in hub.log.getvalue())
         return hub
 
     async def until(self, true):
@@ -86,6 +88,7 @@ class Plant:
         chain = chain_of(hostname, seed=seed)
         gateway = Gateway(chain=chain, clock=self.clock, **options)
         hub = kind(gateway, self.clock, tls_context(chain))
+        self.hubs.append(hub)
         self.stack.push_async_callback(hub.close)
         await gateway.start()
         return hub
