@@ -16,8 +16,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from paho.mqtt.client import MQTTMessage
-
 from gateway.clock import Clock
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.subscriptions import Feature
@@ -26,7 +24,7 @@ from gateway.logs import without_secrets
 from gateway.upstream.parent import topics
 from gateway.upstream.parent.credentials import RENEW_AFTER
 from gateway.upstream.parent.errors import ParentError
-from gateway.upstream.parent.line import Line
+from gateway.upstream.parent.line import Incoming, Line
 
 FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
@@ -145,6 +143,7 @@ class Leg:
             self._cancel = self._owner.spawn(self._open())
 
     async def _open(self) -> None:
+        self._renew_at = self._owner.clock.now() + RENEW_AFTER  # its token is made before anybody answers
         try:
             line = await self._owner.connect(self)
         except ParentError as error:
@@ -156,7 +155,6 @@ class Leg:
             return
         self._cancel = None
         self.line, self._retries, self.due = line, 0, 0.0
-        self._renew_at = self._owner.clock.now() + RENEW_AFTER
         for feature in self._features:
             self._subscribe(feature)
         self._release(line)
@@ -259,7 +257,7 @@ class Leg:
 
     # -- what comes down ----------------------------------------------------------------------------------------------
 
-    def received(self, line: Line, message: MQTTMessage) -> None:
+    def received(self, line: Line, message: Incoming) -> None:
         """See LineObserver."""
         said = topics.read(message.topic)
         below = self._owner.below
@@ -270,26 +268,26 @@ class Leg:
             case topics.TwinAnswer():
                 asked = self._asked.pop(said.request_id, None)
                 if asked is not None:
-                    asked.reply(said, bytes(message.payload))
+                    asked.reply(said, message.payload)
             case topics.Desired() if below is not None:
-                self._desired(below, said.version, bytes(message.payload))
+                self._desired(below, said.version, message.payload)
             case topics.Method() if below is not None:
-                self._method(below, line, said, bytes(message.payload))
+                self._method(below, line, said, message.payload)
         if message.qos:
-            line.acknowledge(message.mid)
+            line.acknowledge(message.packet_id)
 
-    def _take_command(self, line: Line, bag: str, message: MQTTMessage) -> None:
+    def _take_command(self, line: Line, bag: str, message: Incoming) -> None:
         try:
             properties, system = parse_property_bag(bag)
         except TopicError as wrong:
             self._owner.log.warning("A message for %s from the parent cannot be read: %s", self.client_id, wrong)
-            line.acknowledge(message.mid)
+            line.acknowledge(message.packet_id)
             return
         if len(self._commands) >= _MOST_COMMANDS:
-            line.acknowledge(message.mid)
+            line.acknowledge(message.packet_id)
             return
         named = {name: value or "" for name, value in properties.items()}
-        self._commands.append(Received("", bytes(message.payload), named, system, line, message.mid))
+        self._commands.append(Received("", message.payload, named, system, line, message.packet_id))
         if self._owner.below is not None:
             self._owner.below.command_available(self.device_id)
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -32,10 +32,19 @@ class Hello:
     password: str = field(repr=False)
 
 
+class Incoming(NamedTuple):
+    """A PUBLISH from above; `packet_id` is what is acknowledged if `qos` is 1."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    packet_id: int
+
+
 class LineObserver(Protocol):
     """Who has to know what comes over a line."""
 
-    def received(self, line: Line, message: mqtt.MQTTMessage) -> None:
+    def received(self, line: Line, message: Incoming) -> None:
         """A PUBLISH has come."""
 
     def ended(self, line: Line, reason: str) -> None:
@@ -179,7 +188,7 @@ class Line:
 
     def _on_message(self, client: mqtt.Client, data: Any, message: mqtt.MQTTMessage) -> None:
         if not self._over:
-            self._observer.received(self, message)
+            self._observer.received(self, Incoming(message.topic, bytes(message.payload), message.qos, message.mid))
 
     def _on_publish(self, client: mqtt.Client, data: Any, mid: int, code: Any, properties: Any) -> None:
         done = self._awaiting.pop(mid, None)

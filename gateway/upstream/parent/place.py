@@ -84,8 +84,9 @@ def trust(path: Path | None, pem: bytes) -> ssl.SSLContext:
         text = pem.decode() if path is None else path.read_text(encoding="ascii")
         context.load_verify_locations(cadata=text)
     except (OSError, ValueError, ssl.SSLError) as wrong:
-        unread = isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError)
-        reason = words(wrong) if unread else "no certificate in it can be read"
+        reason = "no certificate in it can be read"
+        if isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError):
+            reason = words(wrong)
         hint = "give the parent's root certificate as PEM; `leafgate up` prints where its root.pem is"
         raise GatewayError(f"cannot use {path or 'the chain'} to trust the parent: {reason}", hint) from None
     return context

@@ -1,7 +1,10 @@
-"""A gateway below another one, over real TLS: what leaves do arrives at the top, and what the top wants reaches them."""
+"""A gateway below another one: what leaves do arrives at the top, and what the top wants reaches them."""
 
 import json
 
+import pytest
+
+from gateway import Settings
 from tests.gateway import packets as p
 from tests.gateway.broker.test_methods import answer, called, calling, result_of
 from tests.gateway.upstream.parent.conftest import telemetry
@@ -158,6 +161,44 @@ async def test_three_levels_work(plant):
     top.gateway.upstream.twins.update_desired("press", {"speed": 5})
     leaf.send(p.publish("$iothub/twin/GET/?$rid=1", b"", qos=0))
     assert json.loads(p.read_publish(await leaf.packet())[2])["desired"] == {"speed": 5, "$version": 2}
+
+
+async def test_five_levels_work(plant):
+    """As many as the product allows: telemetry of a leaf below the fifth gateway arrives in its name."""
+    top = await plant.start()
+    above = top
+    for number in range(2, 6):
+        above = await plant.below(f"edge{number}", None if above is top else above)
+    plant.leaf("press", "edge5")
+    leaf = await above.join()
+    leaf.send(telemetry("press", b"deepest"))
+    assert await leaf.packet() == p.puback()
+    message = await top.gateway.upstream.inbox.next_message(timeout=20)
+    assert (message.device_id, message.body) == ("press", b"deepest")
+    assert auth_chains(top)["press"] == "press;edge5;edge4;edge3;edge2"
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_token_of_a_device_out_of_scope_is_tried_at_the_parent(plant, good):
+    """AuthenticationMode CloudAndScope: whom the child does not know, its parent may."""
+    top = await plant.start()
+    child = await plant.below("edge2", settings=Settings(authentication_mode="cloud-and-scope"))
+    top.gateway.add_device("fan")
+    password = top.password("fan" if good else "other")
+    client = await child.dial(server_name=child.gateway.hostname)
+    client.send(p.connect("fan", "hub.leafgate.test/fan/?api-version=2021-04-12", password))
+    assert (await client.packet())[3] == (0 if good else 5)
+
+
+async def test_client_that_unsubscribes_does_so_at_the_parent(plant):
+    """What a leaf no longer takes, nobody takes for it."""
+    top = await plant.start()
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    leaf = await listener(child, METHODS)
+    await plant.until(lambda: METHODS in subscriptions(top, "press"))
+    leaf.send(p.unsubscribe(METHODS))
+    await plant.until(lambda: METHODS not in subscriptions(top, "press"))
 
 
 def connected(hub):

@@ -1,10 +1,13 @@
 """The parent goes away and comes back: the child lives on by itself, and catches up."""
 
+import asyncio
 import json
 import socket
 
 from gateway import Settings
+from gateway.events import ClientDisconnected
 from tests.gateway import packets as p
+from tests.gateway.client import descriptor_count
 from tests.gateway.upstream.parent.conftest import telemetry
 from tests.gateway.upstream.parent.test_nested import DESIRED, RESPONSES, connected, listener, subscriptions
 
@@ -133,6 +136,37 @@ async def test_attempts_back_off_by_the_clock(plant):
             attempts.append(own.due - child.clock.now())
     assert attempts == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert f"cannot connect to 127.0.0.1:{port}: connection refused" in child.log.getvalue()
+
+
+async def test_child_whose_own_edge_hub_restarts_is_connected_again(plant):
+    """Its connections end with it and are made anew; leaves come back and are spoken for."""
+    top = await plant.start()
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    await child.join()
+    await plant.until(lambda: connected(top) == {"edge2/$edgeHub", "press"})
+    await child.gateway.exit()
+    await plant.until(lambda: connected(top) == set())
+    await child.gateway.boot()
+    await plant.until(lambda: connected(top) == {"edge2/$edgeHub"})
+    leaf = await child.join()
+    leaf.send(telemetry("press", b"again"))
+    assert await leaf.packet() == p.puback()
+    assert (await top.gateway.upstream.inbox.next_message(timeout=20)).body == b"again"
+
+
+async def test_nothing_is_left_when_a_child_stops(plant):
+    """No task, no descriptor; the parent hears DISCONNECT, not a connection that breaks."""
+    top = await plant.start()
+    before = descriptor_count(), len(asyncio.all_tasks())
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    await child.join()
+    await plant.until(lambda: connected(top) == {"edge2/$edgeHub", "press"})
+    await child.close()
+    await plant.until(lambda: connected(top) == set())
+    await plant.until(lambda: (descriptor_count(), len(asyncio.all_tasks())) == before)
+    assert {each.reason for each in top.of(ClientDisconnected)} == {"DISCONNECT"}
 
 
 async def test_leaf_that_leaves_is_spoken_for_no_longer(plant):

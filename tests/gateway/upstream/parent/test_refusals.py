@@ -208,7 +208,10 @@ async def test_leaf_of_another_gateway_is_refused_by_the_child(plant):
         ("DeviceId=edge2;SharedAccessKey=AAAA", "the connection string for the parent has no HostName"),
         ("HostName=h;DeviceId=edge2", "the connection string for the parent has no SharedAccessKey"),
         ("HostName=h;DeviceId=edge2;SharedAccessKey=secret!", "the key in the connection string for the parent is not"),
-        ("HostName=h;DeviceId=e;ModuleId=m;SharedAccessKey=AAAA", "the connection string for the parent is of a module"),
+        (
+            "HostName=h;DeviceId=e;ModuleId=m;SharedAccessKey=AAAA",
+            "the connection string for the parent is of a module",
+        ),
         ("secret", "the connection string for the parent cannot be read"),
     ],
 )
@@ -242,4 +245,3 @@ async def test_nothing_is_registered_below_another_gateway(plant):
         child.gateway.connection_string("press")
     with pytest.raises(GatewayError, match="methods are called from the cloud at the top"):
         await child.gateway.invoke_method("press", "reboot")
-
