@@ -124,9 +124,7 @@ class ParentHub:
     def client_connected(self, client: Client) -> None:
         """A client is here: speak for it above."""
         leg = self._leg(client.id)
-        leg.wanted, leg.left = True, False
-        for feature in client.features:
-            leg.switch(feature, True)
+        leg.take_on(client.features)
         if self.may_open(leg):
             leg.open()
 
@@ -134,9 +132,7 @@ class ParentHub:
         """It has gone: so does its connection above, once what is under way has arrived."""
         leg = self._legs.get(client.id)
         if leg is not None and leg is not self._own:
-            leg.wanted, leg.left = False, True
-            for feature in Feature:
-                leg.switch(feature, False)
+            leg.let_go()
             if not leg.busy:
                 leg.shut()
                 del self._legs[client.id]

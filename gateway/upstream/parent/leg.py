@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -212,6 +212,20 @@ class Leg:
             each.reply(None, b"")
         self._release(None)
 
+    # -- its client ---------------------------------------------------------------------------------------------------
+
+    def take_on(self, features: Iterable[Feature]) -> None:
+        """Its client is connected, and takes these."""
+        self.wanted, self.left = True, False
+        for feature in features:
+            self.switch(feature, True)
+
+    def let_go(self) -> None:
+        """Its client has gone. Nothing is unsubscribed: the line ends soon, and what is unread then would reset it."""
+        self.wanted, self.left = False, True
+        self._features.clear()
+        self._commands.clear()
+
     # -- what goes up -------------------------------------------------------------------------------------------------
 
     def switch(self, feature: Feature, on: bool) -> None:
@@ -220,10 +234,10 @@ class Leg:
             self._features.add(feature)
             self._subscribe(feature)
             return
-        self._features.discard(feature)
         found = topics.filters(self.device_id, feature)
-        if found is not None and self.line is not None:
+        if feature in self._features and found is not None and self.line is not None:
             self.line.unsubscribe(found[0])
+        self._features.discard(feature)
 
     def _subscribe(self, feature: Feature) -> None:
         found = topics.filters(self.device_id, feature)
