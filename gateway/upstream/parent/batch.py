@@ -1,8 +1,8 @@
 """Messages that go up together, each on the connection of its own device.
 
-Rule: a batch is settled once: when each message has been acknowledged or has failed, or when its time is up. What has
-failed is told back in the order it came.
-Source: CloudEndpoint.cs of Azure/iotedge (30 seconds for a send).
+Rule: a batch is settled once: when each message has been acknowledged or has failed, or when its time is up; a line
+without an answer by then is taken for dead. What has failed is told back in the order it came.
+Sources: CloudEndpoint.cs of Azure/iotedge (30 seconds for a send), CloudConnectionHangingTimeoutSecs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Batch:
         self.until = now + SEND_TIMEOUT
         self._messages = messages
         self._open = set(range(len(messages)))
+        self._legs: dict[int, Leg] = {}
         self._failed: set[int] = set()
         self._done = done
         self._under_way = under_way
@@ -47,10 +48,14 @@ class Batch:
             else:
                 line.publish(topics.telemetry(message), message.body, acknowledged)
 
+        self._legs[number] = leg
         leg.use(publish)
 
     def give_up(self) -> None:
-        """Time is up: what has no acknowledgement has failed."""
+        """Time is up: what has no acknowledgement has failed, and where it went hangs."""
+        hanging = {self._legs[number] for number in self._open}
+        for leg in hanging:
+            leg.break_off(f"no acknowledgement within {SEND_TIMEOUT:g} seconds")
         for number in tuple(self._open):
             self._settle(number, False)
 

@@ -124,9 +124,16 @@ class ParentHub:
     def client_connected(self, client: Client) -> None:
         """A client is here: speak for it above."""
         leg = self._leg(client.id)
-        leg.take_on(client.features)
+        leg.take_on(client.features, self._own_token(client))
         if self.may_open(leg):
             leg.open()
+
+    def _own_token(self, client: Client) -> str | None:
+        """The token of a client that only the gateway above knows (AuthenticationMode Cloud, CloudAndScope)."""
+        known = self._scope is not None and self._scope.auth_chain(client.id) is not None
+        if known or client.proof is None or not client.proof.password:
+            return None
+        return client.proof.password.decode("utf-8", errors="replace")
 
     def client_disconnected(self, client: Client) -> None:
         """It has gone: so does its connection above, once what is under way has arrived."""
@@ -208,8 +215,9 @@ class ParentHub:
         if size > self._settings.max_packet_size:
             self.log.warning("Dropping a message of %s: the parent takes no %d bytes", _client_id(message), size)
             return True
-        gone = self._scope is not None and self._scope.auth_chain(_client_id(message)) is None
-        if gone and len(self._scope or ()) and self._settings.track_device_state:
+        scope, leg = self._scope, self._legs.get(_client_id(message))
+        known = not scope or scope.auth_chain(_client_id(message)) is not None or (leg is not None and leg.token)
+        if not known and self._settings.track_device_state:
             self.log.warning("Dropping a message of %s: it is not in the device scope", _client_id(message))
             return True
         return False
@@ -228,9 +236,10 @@ class ParentHub:
             await self._limited(self._questions.below(self.parent.device_id))
             if not self._credentials.complete:
                 raise ParentError("http", f"the parent does not tell the key of {leg.client_id}", refused=True)
-        chain = self._chain(leg.client_id)
+        chain = self._chain(leg.client_id) if leg.token is None else None
         name = topics.username(self.parent.hub_hostname, leg.client_id, chain)
-        return await self._limited(self._open(Hello(leg.client_id, name, self._credentials.token()), leg))
+        hello = Hello(leg.client_id, name, leg.token or self._credentials.token())
+        return await self._limited(self._open(hello, leg))
 
     async def _open(self, hello: Hello, leg: Leg) -> Line:
         plug = await dial(self.parent.mqtt, self.parent.hostname, self._trust())

@@ -106,6 +106,7 @@ class Leg:
         self.left = False  # its client has disconnected: nothing keeps the line but what is under way
         self.line: Line | None = None
         self.due = 0.0
+        self.token: str | None = None  # of a client that this gateway cannot speak for: it speaks for itself
         self._owner = owner
         self._features: set[Feature] = set()
         self._commands: deque[Received] = deque()
@@ -179,6 +180,11 @@ class Leg:
             self._forget()
             self._owner.lost(self, reason)
 
+    def break_off(self, reason: str) -> None:
+        """Take the line for dead."""
+        if self.line is not None:
+            self.ended(self.line, reason)
+
     def tick(self) -> None:
         """Let time take effect."""
         now = self._owner.clock.monotonic()
@@ -214,17 +220,19 @@ class Leg:
 
     # -- its client ---------------------------------------------------------------------------------------------------
 
-    def take_on(self, features: Iterable[Feature]) -> None:
-        """Its client is connected, and takes these."""
-        self.wanted, self.left = True, False
+    def take_on(self, features: Iterable[Feature], token: str | None) -> None:
+        """Its client is connected, and takes these; `token` is its own if nobody else can speak for it."""
+        self.wanted, self.left, self.token = True, False, token
         for feature in features:
             self.switch(feature, True)
 
     def let_go(self) -> None:
-        """Its client has gone. Nothing is unsubscribed: the line ends soon, and what is unread then would reset it."""
+        """Its client has gone. Nothing is unsubscribed: the line ends soon, and what is unread then would reset it.
+
+        What the client has not acknowledged was given back, and waits for the client as long as the line stands.
+        """
         self.wanted, self.left = False, True
         self._features.clear()
-        self._commands.clear()
 
     # -- what goes up -------------------------------------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ async def test_five_levels_work(plant):
 
 @pytest.mark.parametrize("good", [True, False])
 async def test_token_of_a_device_out_of_scope_is_tried_at_the_parent(plant, good):
-    """AuthenticationMode CloudAndScope: whom the child does not know, its parent may."""
+    """AuthenticationMode CloudAndScope: whom the child does not know, its parent may; it then speaks for itself."""
     top = await plant.start()
     child = await plant.below("edge2", settings=Settings(authentication_mode="cloud-and-scope"))
     top.gateway.add_device("fan")
@@ -188,6 +188,12 @@ async def test_token_of_a_device_out_of_scope_is_tried_at_the_parent(plant, good
     client = await child.dial(server_name=child.gateway.hostname)
     client.send(p.connect("fan", "hub.leafgate.test/fan/?api-version=2021-04-12", password))
     assert (await client.packet())[3] == (0 if good else 5)
+    if good:
+        client.send(telemetry("fan", b"mine"))
+        assert await client.packet() == p.puback()
+        message = await top.gateway.upstream.inbox.next_message(timeout=20)
+        assert (message.device_id, message.body) == ("fan", b"mine")
+        assert auth_chains(top)["fan"] is None
 
 
 async def test_client_that_unsubscribes_does_so_at_the_parent(plant):

@@ -6,6 +6,7 @@ import socket
 
 from gateway import Settings
 from gateway.events import ClientDisconnected
+from gateway.hub.twin import TwinError
 from tests.gateway import packets as p
 from tests.gateway.client import descriptor_count
 from tests.gateway.upstream.parent.conftest import telemetry
@@ -119,6 +120,27 @@ async def test_subscriptions_are_made_again_at_the_parent(plant):
     await fall(plant, top, child)
     await rise(plant, top, child)
     await plant.until(lambda: DESIRED in subscriptions(top, "press"))
+
+
+async def test_line_without_acknowledgements_is_given_up_and_the_message_sent_again(plant):
+    """A parent that takes a message and says nothing: after 30 seconds the leaf's connection is made anew."""
+    top = await plant.start()
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    leaf = await child.join()
+    await plant.until(lambda: "press" in connected(top))
+    server = top.gateway._process.server
+    server.fail("press", TwinError(500, 500000, "silence"))
+    leaf.send(telemetry("press", b"twice"))
+    assert await leaf.packet() == p.puback()
+    await plant.until(lambda: child.gateway.parent._batches)
+    await plant.until(lambda: child.gateway.parent._legs["press"].line.busy)
+    child.clock.elapse(31)
+    await plant.until(lambda: "for press has ended: no acknowledgement within 30 seconds" in child.log.getvalue())
+    server.recover("press")
+    child.clock.elapse(2)
+    assert (await top.gateway.upstream.inbox.next_message(timeout=20)).body == b"twice"
+    assert child.gateway.parent.reachable
 
 
 async def test_attempts_back_off_by_the_clock(plant):
