@@ -31,7 +31,7 @@ from gateway.upstream import Inbox, Registry
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.parent import Parent, ParentHub
-from gateway.upstream.parent.place import trust
+from gateway.upstream.parent.place import read_trust, trust
 
 
 class Gateway(BackEnd):
@@ -281,9 +281,11 @@ class Gateway(BackEnd):
             self.root_ca.write_bytes(self.served.trust_pem)
 
     def _trust_in_parent(self, path: Path | None) -> Callable[[], ssl.SSLContext]:
-        """What the parent is judged by, read anew for each connection; what cannot be read is told now."""
-        trust(path, self.chain.trust_pem)
-        return lambda: trust(path, self.served.trust_pem)
+        """What the parent is judged by: the file as it is now, or this chain's root as it is for each connection."""
+        if path is None:
+            return lambda: trust(self.served.trust_pem)
+        context = read_trust(path)
+        return lambda: context
 
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from scenarios.chainsource import configured_parent
 from scenarios.errors import CannotPlayError, ScenariosError
 from scenarios.upoptions import Options
 
+EDGE_HUB = "$edgeHub"
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _START_PARENT = "start the parent with --child EDGE/LEAF --ready-file FILE, and give that file"
 
@@ -102,6 +103,9 @@ def _add(gateway: Gateway, name: str, parent: str, seed: int | None, *, edge: bo
     if gateway.registry.get(name) is None:
         key = "" if seed is None else sas_key(seed, name, None)
         gateway.add_device(name, primary_key=key, edge=edge, parent=parent)
+        hub = gateway.registry.get(name, EDGE_HUB)
+        if hub is not None and seed is not None:
+            gateway.registry.update(replace(hub, primary_key=sas_key(seed, name, EDGE_HUB)))
 
 
 def _connection(gateway: Gateway, name: str) -> str:

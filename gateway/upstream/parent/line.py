@@ -178,7 +178,9 @@ class Line:
             self._connected.set_result(None)
 
     def _on_disconnect(self, client: mqtt.Client, data: Any, flags: Any, code: Any, properties: Any) -> None:
-        reason = "the parent closed the connection" if not code.is_failure else code.getName()
+        # What paho has no code for in MQTT 3.1.1 is a connection that is simply gone.
+        said = code.getName()
+        reason = "the parent closed the connection" if said in ("Success", "Unspecified error") else said.lower()
         if not self._connected.done():
             self._connected.set_exception(ParentError("mqtt", f"{reason} before it answered CONNECT"))
         if not self._over and self._open:

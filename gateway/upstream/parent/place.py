@@ -77,19 +77,23 @@ class Parent:
         return f"SharedAccessSignature sr={resource}&sig={signature}&se={int(expires)}"
 
 
-def trust(path: Path | None, pem: bytes) -> ssl.SSLContext:
-    """What this gateway trusts of the one above: the certificates of a file, or else `pem`. Raises GatewayError."""
+def trust(pem: bytes) -> ssl.SSLContext:
+    """A context that trusts the gateway above by these certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=pem.decode("ascii"))
+    return context
+
+
+def read_trust(path: Path) -> ssl.SSLContext:
+    """The same with the certificates of a file, which is not needed any more afterwards. Raises GatewayError."""
     try:
-        text = pem.decode() if path is None else path.read_text(encoding="ascii")
-        context.load_verify_locations(cadata=text)
+        return trust(path.read_bytes())
     except (OSError, ValueError, ssl.SSLError) as wrong:
         reason = "no certificate in it can be read"
         if isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError):
             reason = words(wrong)
         hint = "give the parent's root certificate as PEM; `leafgate up` prints where its root.pem is"
-        raise GatewayError(f"cannot use {path or 'the chain'} to trust the parent: {reason}", hint) from None
-    return context
+        raise GatewayError(f"cannot use {path} to trust the parent: {reason}", hint) from None
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

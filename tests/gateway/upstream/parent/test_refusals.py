@@ -138,12 +138,18 @@ async def test_child_that_does_not_trust_its_parent_stays_offline(plant):
     assert not child.gateway.parent.reachable
 
 
-async def test_child_with_its_parents_root_trusts_it(plant):
+async def test_child_with_its_parents_root_trusts_it(plant, tmp_path):
     """The twin of the one before: `parent_trust` names the parent's root, the child's own is another."""
     top = await plant.start()
     connection = plant.register("edge2")
-    child = await plant.below("edge2", connection=connection, seed=8, parent_trust=top.gateway.root_ca)
+    root = tmp_path / "root.pem"
+    root.write_bytes(top.gateway.root_ca.read_bytes())
+    child = await plant.below("edge2", connection=connection, seed=8, parent_trust=root)
     assert child.gateway.parent.reachable
+    root.unlink()  # it was read once: a parent's folder may be gone when the parent is back
+    child.gateway.parent._own.break_off("a test")
+    child.clock.advance(2)
+    await plant.until(lambda: child.gateway.parent.reachable)
 
 
 async def test_child_refuses_a_parent_of_another_name(plant):
