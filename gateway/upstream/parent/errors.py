@@ -28,5 +28,5 @@ def words(error: OSError) -> str:
 def of_tls(error: ssl.SSLError) -> ParentError:
     """What OpenSSL says, as it says it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ParentError("tls", f"its certificate is not trusted: {error.verify_message}")
+        return ParentError("tls", f"its certificate is refused: {error.verify_message}")
     return ParentError("tls", f"TLS failed: {error.reason or error}")

@@ -132,7 +132,9 @@ async def test_child_that_does_not_trust_its_parent_stays_offline(plant):
     plant.register("edge2")
     module = top.gateway.connection_string("edge2", "$edgeHub")
     child = await plant.below("edge2", connection=module, seed=8, online=False)
-    await plant.until(lambda: "its certificate is not trusted" in child.log.getvalue())
+    await plant.until(
+        lambda: "its certificate is refused: self-signed certificate in certificate chain" in child.log.getvalue()
+    )
     failed = await top.event(HandshakeFailed, alert="unknown_ca")
     assert failed.sent_by == "client"
     assert not child.gateway.parent.reachable
@@ -168,6 +170,7 @@ async def test_child_refuses_a_parent_of_another_name(plant):
     gateway.log.addFilter(lambda record: lines.append(record.getMessage()) or True)
     async with gateway:
         await plant.until(lambda: any("not valid for 'other.factory.test'" in line for line in lines))
+        await top.event(HandshakeFailed, alert="bad_certificate", sent_by="client")
         assert not gateway.parent.reachable
 
 
