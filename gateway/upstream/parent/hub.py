@@ -91,6 +91,7 @@ class ParentHub:
         """Connect an Edge Hub, and with it this gateway; None ends every connection."""
         self._below = downlink
         if downlink is None:
+            self.reachable = False
             self._offline()
             self._own.shut()
             for task in tuple(self._tasks):
