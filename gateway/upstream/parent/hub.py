@@ -137,13 +137,10 @@ class ParentHub:
         return client.proof.password.decode("utf-8", errors="replace")
 
     def client_disconnected(self, client: Client) -> None:
-        """It has gone: so does its connection above, once what is under way has arrived."""
+        """It has gone: so does its connection above with the next tick, once what is under way has arrived."""
         leg = self._legs.get(client.id)
         if leg is not None and leg is not self._own:
             leg.let_go()
-            if not leg.busy:
-                leg.shut()
-                del self._legs[client.id]
 
     def client_subscribed(self, client: Client, feature: Feature) -> None:
         """It takes something more."""

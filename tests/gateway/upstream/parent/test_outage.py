@@ -191,6 +191,22 @@ async def test_nothing_is_left_when_a_child_stops(plant):
     assert {each.reason for each in top.of(ClientDisconnected)} == {"DISCONNECT"}
 
 
+async def test_reported_change_goes_up_before_the_child_stops(plant):
+    """What waits for the next push, once in five seconds, is not lost when the child is told to stop."""
+    top = await plant.start(settings=Settings(reported_sync_period=0))
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    leaf = await listener(child, RESPONSES, qos=0)
+    twins = top.gateway.upstream.twins
+    for number, heat in ((1, 20), (2, 21)):
+        body = json.dumps({"heat": heat}).encode()
+        leaf.send(p.publish(f"$iothub/twin/PATCH/properties/reported/?$rid={number}", body, qos=0))
+        assert p.read_publish(await leaf.packet())[0] == f"$iothub/twin/res/204/?$rid={number}"
+        await plant.until(lambda: twins.get("press").reported.get("heat") == 20)
+    await child.gateway.stop()
+    await plant.until(lambda: twins.get("press").reported == {"heat": 21})
+
+
 async def test_leaf_that_leaves_is_spoken_for_no_longer(plant):
     """Its connection at the parent ends with it; the child's own stays."""
     top = await plant.start()
