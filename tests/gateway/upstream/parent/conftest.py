@@ -1,6 +1,7 @@
 """Gateways below gateways in one process, each with real ports, and leaves that connect to them."""
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from itertools import count
@@ -12,6 +13,7 @@ from gateway import Gateway, ManualClock
 from tests.gateway import packets as p
 from tests.gateway.client import PATIENCE, tls_context
 from tests.gateway.conftest import Hub
+from tests.test_secrets import leaks
 
 NOW = datetime.now(UTC)
 
@@ -91,6 +93,7 @@ class Plant:
         chain = chain_of(hostname, seed=seed)
         gateway = Gateway(chain=chain, clock=self.clock, **options)
         hub = kind(gateway, self.clock, tls_context(chain))
+        gateway.log.setLevel(logging.DEBUG)
         self.hubs.append(hub)
         self.stack.push_async_callback(hub.close)
         await gateway.start()
@@ -99,9 +102,12 @@ class Plant:
 
 @pytest.fixture
 async def plant():
-    """An empty plant."""
+    """An empty plant; whatever happens in it, no key and no signature is in anybody's log."""
     async with AsyncExitStack() as stack:
-        yield Plant(stack)
+        plant = Plant(stack)
+        yield plant
+    for hub in plant.hubs:
+        assert not leaks(hub.log.getvalue())
 
 
 def telemetry(device, body, packet_id=1):
