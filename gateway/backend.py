@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import GatewayError
 from gateway.hub.messages import InputMessage
@@ -14,8 +14,10 @@ from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
 from gateway.upstream.hub import IotHub, method_call, settle
-from gateway.upstream.parent import ParentHub
 from gateway.upstream.registry import THIS_GATEWAY
+
+if TYPE_CHECKING:
+    from gateway.upstream.parent.hub import ParentHub
 
 
 class BackEnd:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
@@ -38,7 +38,9 @@ from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
 from gateway.upstream.hub import Downlink
-from gateway.upstream.parent import ParentHub
+
+if TYPE_CHECKING:
+    from gateway.upstream.parent.hub import ParentHub
 
 
 class AttachedSource(IdentitySource, Protocol):
@@ -88,6 +90,7 @@ class Surroundings:
     faults: Faults
     log: logging.Logger
     amqtt_plugins: Mapping[str, Any] | None = None
+    parent: ParentHub | None = None  # `upstream` if that is another gateway
 
 
 class EdgeProcess:
@@ -153,11 +156,11 @@ class EdgeProcess:
         self._exit.push_async_callback(self.server.stop)
 
     async def _connect_upstream(self) -> None:
-        upstream = self._around.upstream
-        if isinstance(upstream, ParentHub):
-            upstream.serve(self.gatekeeper.scope)
-            self.edge.observe(upstream)
-            self._exit.push_async_callback(upstream.stop)
+        upstream, parent = self._around.upstream, self._around.parent
+        if parent is not None:
+            parent.serve(self.gatekeeper.scope)
+            self.edge.observe(parent)
+            self._exit.push_async_callback(parent.stop)
         upstream.attach(self.edge)
         self._exit.callback(upstream.attach, None)
 

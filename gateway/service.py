@@ -30,8 +30,7 @@ from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
-from gateway.upstream.parent import Parent, ParentHub
-from gateway.upstream.parent.place import read_trust, trust
+from gateway.upstream.parent.place import Parent, read_trust, trust
 
 
 class Gateway(BackEnd):
@@ -97,6 +96,8 @@ class Gateway(BackEnd):
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
         if above is not None:
+            from gateway.upstream.parent.hub import ParentHub  # noqa: PLC0415 - paho is for nested gateways alone
+
             self.parent = ParentHub(above, self._trust_in_parent(parent_trust), self.clock, self.settings, self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
@@ -110,6 +111,7 @@ class Gateway(BackEnd):
             hub_hostname=self.hub_hostname,
             bind=bind,
             upstream=self.parent or self.upstream,
+            parent=self.parent,
             folder=self._folder,
             clock=self.clock,
             settings=self.settings,

@@ -1,6 +1,7 @@
 """What a child asks about its scope, and what it makes of the answers."""
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -132,10 +133,23 @@ async def test_identity_comes_with_its_authentication():
     assert (found.client_id, found.authentication, found.keys) == ("press/m", Authentication.SAS, ("BBBB", "BBBB"))
 
 
-async def listening(serve):
-    """A server that does `serve` with each connection; its port."""
+@asynccontextmanager
+async def listening(first):
+    """A server on whose connections `first` happens; its port. Every connection is over when this is."""
+    serving = set()
+
+    async def serve(reader, writer):
+        serving.add(asyncio.current_task())
+        with suppress(ConnectionError):
+            await first(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(PATIENCE):
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.wait(serving)
 
 
 async def test_who_hangs_up_in_the_handshake_is_told():
@@ -143,10 +157,8 @@ async def test_who_hangs_up_in_the_handshake_is_told():
 
     async def hang_up(reader, writer):
         await reader.read(1)
-        writer.close()
 
-    server, port = await listening(hang_up)
-    async with server, asyncio.timeout(PATIENCE):
+    async with listening(hang_up) as port:
         with pytest.raises(ParentError) as caught:
             await dial(("127.0.0.1", port), "top.test", trust(chain_of("top.test").trust_pem))
     assert caught.value.phase == "tls"
@@ -159,12 +171,10 @@ async def test_who_speaks_no_tls_is_told():
         writer.write(b"220 hello\r\n" * 3)
         await writer.drain()
         await reader.read()
-        writer.close()
 
-    server, port = await listening(chat)
     context = trust(chain_of("top.test").trust_pem)
-    parent = Parent("top.test", "hub.test", "edge2", "AAAA", address=("127.0.0.1", port, port))
-    async with server, asyncio.timeout(PATIENCE):
+    async with listening(chat) as port:
+        parent = Parent("top.test", "hub.test", "edge2", "AAAA", address=("127.0.0.1", port, port))
         for attempt in (
             dial(parent.mqtt, parent.hostname, context),
             post(parent, context, "/", token="t", document={}),
