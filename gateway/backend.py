@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from certs import Chain
+from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.hub.authchain import EDGE_HUB
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
-from gateway.upstream.hub import IotHub, method_call, settle
-from gateway.upstream.registry import THIS_GATEWAY
+from gateway.upstream.calls import method_call
+from gateway.upstream.device import THIS_GATEWAY
+from gateway.upstream.hub import IotHub, settle
+from gateway.upstream.policies import Policies
 
 if TYPE_CHECKING:
     from gateway.upstream.parent.hub import ParentHub
@@ -23,12 +31,17 @@ if TYPE_CHECKING:
 class BackEnd:
     """The cloud's side of a Gateway, which is the only subclass."""
 
+    chain: Chain
+    bind: str
     hub_hostname: str
     edge_device_id: str
+    clock: Clock
+    log: logging.Logger
     upstream: IotHub
     parent: ParentHub | None = None  # the gateway above; `upstream` has nothing to say then
     _folder: StateFolder
     _registry: Registry | None
+    _policies: Policies | None = None
     _process: EdgeProcess | None
 
     @property
@@ -51,9 +64,58 @@ class BackEnd:
         """Devices and modules that may connect; GatewayError below another gateway: they are registered there."""
         self._refuse_below("devices are registered")
         if self._registry is None:
-            where = self._folder.registry
-            self._registry = Registry(where, edge_device_id=self.edge_device_id, hub_hostname=self.hub_hostname)
+            self._registry = Registry(
+                self.upstream.keeper,
+                edge_device_id=self.edge_device_id,
+                hub_hostname=self.hub_hostname,
+                now=self.clock.now,
+            )
         return self._registry
+
+    @property
+    def hub_port(self) -> int | None:
+        """The port of the cloud's service API; None when there is none."""
+        raise NotImplementedError
+
+    @property
+    def hub_root_ca(self) -> Path | None:
+        """The PEM file that a client of the cloud's service API has to trust; None when there is none."""
+        return None if self.hub_port is None else self._folder.hub_root_ca
+
+    @property
+    def hub_names(self) -> tuple[str, ...]:
+        """By which names, beside localhost, a back end may reach the service API: its own, and where the gateway is."""
+        bind = f"[{self.bind}]" if ":" in self.bind else self.bind
+        return tuple(name.lower() for name in (self.hub_hostname, self.hostname, bind))
+
+    def trust_hub(self, root_pem: bytes) -> None:
+        """Write that file; for the gateway's own use. Raises GatewayError."""
+        self._folder.write_hub_root(root_pem)
+
+    @property
+    def policies(self) -> Policies:
+        """Who may use the cloud's service API."""
+        if self._policies is None:
+            self._policies = Policies({"localhost", "127.0.0.1", *self.hub_names}, self._folder.policies)
+        return self._policies
+
+    def service_connection_string(self, policy: str = "iothubowner", *, named: bool = False) -> str:
+        """The connection string of a back end, for this machine and port, or (`named`) with the hub's name alone.
+
+        Raises GatewayError for a policy that does not exist, and when there is no service API.
+        """
+        if self.hub_port is None:
+            raise GatewayError("the gateway has no service API", "give it a port: hub_port=0 takes any free one")
+        host = self.hub_hostname if named else f"{_reachable(self.bind)}:{self.hub_port}"
+        return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={self.policies.key(policy)}"
+
+    def _open_cloud(self) -> None:
+        """Use what the cloud has kept, alone from now on; not below another gateway. StoreError or RegistryError."""
+        if self.parent is not None:
+            return
+        if self.upstream.open() and self._registry is not None:
+            self._registry.load()
+        assert self.registry is not None
 
     def add_device(
         self,
@@ -71,7 +133,7 @@ class BackEnd:
 
         `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
         child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
-        device.
+        device with a module $edgeHub, which a gateway below this one is.
         """
         device = Device(
             device_id,
@@ -83,7 +145,10 @@ class BackEnd:
             edge=edge,
             parent=parent,
         )
-        return self.registry.add(device)
+        added = self.registry.add(device)
+        if added.edge:
+            self.registry.add(Device(device_id, EDGE_HUB, managed_by="iotEdge"))
+        return added
 
     def remove_device(self, device_id: str, module_id: str | None = None) -> None:
         """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
@@ -159,3 +224,10 @@ class BackEnd:
         """Send reported properties up now, instead of once in five seconds."""
         if self._process is not None:
             self._process.edge.settle()
+
+
+def _reachable(bind: str) -> str:
+    """The host by which this machine reaches what listens on an address."""
+    if bind == "localhost" or ipaddress.ip_address(bind).is_unspecified or bind == "127.0.0.1":
+        return "localhost"
+    return f"[{bind}]" if ":" in bind else bind

@@ -5,6 +5,38 @@ Each error carries a message, a hint and the exit code that the command line giv
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class HubCode(IntEnum):
+    """IoT Hub's errors by its own names and numbers (ErrorCode.cs of Azure/azure-iot-sdk-csharp)."""
+
+    InvalidOperation = 400_003
+    ArgumentInvalid = 400_004
+    ArgumentNull = 400_005
+    DeserializationError = 400_012
+    IotHubUnauthorizedAccess = 401_002
+    IotHubQuotaExceeded = 403_002
+    DeviceMaximumQueueDepthExceeded = 403_004
+    DeviceNotFound = 404_001
+    ModuleNotFound = 404_010
+    DeviceNotOnline = 404_103
+    DeviceAlreadyExists = 409_001
+    ModuleAlreadyExistsOnDevice = 409_301
+    PreconditionFailed = 412_001
+    DeviceMessageLockLost = 412_002
+    MessageTooLarge = 413_001
+    TooManyDevices = 413_002
+    TooManyModulesOnDevice = 413_003
+    ThrottlingException = 429_001
+    ServerError = 500_001
+    GatewayTimeout = 504_101
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with it."""
+        return int(self) // 1_000
+
 
 class GatewayError(Exception):
     """Base of all errors of this package; `exit_code` 3 means the gateway could not start or go on."""
@@ -35,18 +67,26 @@ class StoreError(GatewayError):
 
 
 class RegistryError(GatewayError):
-    """A device or module cannot be registered as asked."""
+    """A device or module cannot be registered as asked; `status` and `code` are what IoT Hub would answer."""
 
     exit_code = 2
+
+    def __init__(self, message: str, hint: str | None = None, code: HubCode = HubCode.ArgumentInvalid) -> None:
+        self.code = code
+        self.status = code.status
+        super().__init__(message, hint)
 
 
 class TwinRefusedError(GatewayError):
-    """IoT Hub does not take a change of a twin; `status` is what its REST API would answer."""
+    """IoT Hub does not take a change of a twin; `status` and `code` are what its REST API would answer."""
 
     exit_code = 2
 
-    def __init__(self, status: int, message: str, hint: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, hint: str | None = None, code: HubCode = HubCode.ArgumentInvalid
+    ) -> None:
         self.status = status
+        self.code = code
         super().__init__(message, hint)
 
 

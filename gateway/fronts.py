@@ -66,5 +66,18 @@ class Fronts:
         names = {gateway.hostname, self._bind}
         return WebServer(Guard(application(gateway), names=names, token=self.token, any_host=self.token is not None))
 
+    def _hub(self, gateway: BackEnd) -> WebServer:
+        from gateway.upstream.rest import Service, application  # noqa: PLC0415
+        from gateway.upstream.rest.certificate import hub_certificate  # noqa: PLC0415
+        from gateway.web import Guard, WebServer  # noqa: PLC0415
+        from gateway.web.guard import is_loopback  # noqa: PLC0415
 
-_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"admin": Fronts._admin}
+        service = Service(gateway.upstream, gateway.policies, gateway.clock.now, self._log)
+        certificate = hub_certificate(gateway.chain, gateway.hub_hostname, self._bind)
+        gateway.trust_hub(certificate.root)
+        # No token: whoever asks has to show the hub's own kind.
+        guarded = Guard(application(service), names=gateway.hub_names, any_host=not is_loopback(self._bind))
+        return WebServer(guarded, certificate.context())
+
+
+_MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {"hub": Fronts._hub, "admin": Fronts._admin}

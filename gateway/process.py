@@ -50,19 +50,11 @@ class AttachedSource(IdentitySource, Protocol):
         """Call `tell` then; None ends that."""
 
 
-class UpstreamLink(Protocol):
-    """The line that telemetry goes up on."""
-
-    def send(self, messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
-        """Carry a batch; `done` gets those that have to be sent again."""
-
-
 class Upstream(Cloud, Protocol):
     """What is above: the stand-in for IoT Hub (IotHub), or another gateway (ParentHub)."""
 
-    @property
-    def link(self) -> UpstreamLink:
-        """The line for telemetry."""
+    def send(self, messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
+        """Carry a batch of telemetry; `done` gets those that have to be sent again."""
 
     @property
     def identities(self) -> AttachedSource:
@@ -133,7 +125,7 @@ class EdgeProcess:
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.link.send,
+            to_cloud=around.upstream.send,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             now=now,

@@ -18,7 +18,7 @@ from gateway.broker.listener import Placeholders
 from gateway.clock import Clock, SystemClock
 from gateway.config import Settings, TlsVersion
 from gateway.errors import GatewayError
-from gateway.events import Events
+from gateway.events import ClientConnected, ClientDisconnected, Event, Events
 from gateway.faults import Faults
 from gateway.fronts import Fronts
 from gateway.hub.rules import Rules
@@ -28,6 +28,7 @@ from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
+from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.parent.place import Parent, read_trust, trust
@@ -94,14 +95,17 @@ class Gateway(BackEnd):
         self.faults = Faults(self.log)
         inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link)
-        if above is not None:
+        self._folder = StateFolder(state, store, self.settings, self.log)
+        keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, keeper=keeper, log=self.log)
+        if above is None:
+            self.events.subscribe(self._connection_changed)
+        else:
             from gateway.upstream.parent.hub import ParentHub  # noqa: PLC0415 - paho is for nested gateways alone
 
             self.parent = ParentHub(above, self._trust_in_parent(parent_trust), self.clock, self.settings, self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
-        self._folder = StateFolder(state, store, self.settings, self.log)
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
         self._serving = Serving(self._tls, self.clock, self.log)
         self._registry: Registry | None = None
@@ -174,6 +178,7 @@ class Gateway(BackEnd):
         tls = self._serving.load(self.chain)
         self.log.info("Enabling SSL protocols: %s", ", ".join(f"Tls{name.replace('.', '')}" for name in self._tls))
         self._folder.prepare(self.served.trust_pem)
+        self._open_cloud()
         process = EdgeProcess(self._surroundings)
         mqtt, https = self._started_ports or (0, None)
         await process.start(tls, self._rules(), mqtt or self._wanted_ports[0], https or self._wanted_ports[1])
@@ -191,6 +196,7 @@ class Gateway(BackEnd):
     async def _put_away(self) -> None:
         await self._fronts.stop()
         await self._end_process()
+        self.upstream.close()
         self._folder.close()
 
     async def __aenter__(self) -> Self:
@@ -271,6 +277,10 @@ class Gateway(BackEnd):
     def served(self) -> Chain:
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
+
+    def _connection_changed(self, event: Event) -> None:
+        if isinstance(event, ClientConnected | ClientDisconnected):
+            self.upstream.activity.connection_changed(event.client_id, isinstance(event, ClientConnected))
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 API_VERSION = "2021-04-12"
 TOKEN_LIFE = 86_400
 SDK_PORT = 8883  # azure-iot-device has it hard-wired
+HUB_SDK_PORT = 443  # azure-iothub takes no port in HostName
 
 
 def text(
@@ -51,6 +52,7 @@ def _lines(
     yield f"  mqtt    {gateway.bind}:{gateway.mqtt_port}"
     if gateway.https_port is not None:
         yield f"  https   {gateway.bind}:{gateway.https_port}  (MQTT over WebSocket, direct method calls)"
+    yield from _hub(gateway)
     yield f"  root    {gateway.root_ca}"
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
@@ -79,6 +81,20 @@ def _children(children: Mapping[str, Any]) -> Iterator[str]:
     for name, child in children.items():
         below = ", ".join([*child["leaves"], *child["children"]])
         yield f"  child   {name}" + (f", with {below} below it" if below else "")
+
+
+def _hub(gateway: Gateway) -> Iterator[str]:
+    """Where the cloud's service API is, and its root if that is not the gateway's."""
+    if gateway.hub_port is None:
+        return
+    own = "" if _same_root(gateway) else f", root {gateway.hub_root_ca}"
+    yield f"  hub     {gateway.bind}:{gateway.hub_port}  (service API of {gateway.hub_hostname}{own})"
+    yield f"          {gateway.service_connection_string()}"
+
+
+def _same_root(gateway: Gateway) -> bool:
+    assert gateway.hub_root_ca is not None, "it has a service API"
+    return gateway.hub_root_ca.read_bytes() == gateway.root_ca.read_bytes()
 
 
 def _ending(gateway: Gateway) -> str:
@@ -157,6 +173,24 @@ def _try_it(gateway: Gateway, leaf: tuple[str, str], actors: Sequence[Actor]) ->
     # Over MQTT it alone takes a port in GatewayHostName, which is neither documented nor the rule of leafsim.
     where = connection if port == SDK_PORT else str(parsed.replace(gateway_host_name=f"{target}:{port}"))
     yield f"  node -e {shlex.quote(_node(where, trust))}"
+    if gateway.hub_port is not None:
+        yield from _try_the_hub(gateway, gateway.hub_port)
+
+
+def _try_the_hub(gateway: Gateway, port: int) -> Iterator[str]:
+    root, text = gateway.hub_root_ca, gateway.service_connection_string()
+    yield ""
+    yield "Or as its back end:"
+    yield ""
+    yield "  # Azure IoT Hub service SDK for Python (pip install azure-iot-hub six)"
+    yield f"  REQUESTS_CA_BUNDLE={root} python -c {shlex.quote(_python_back_end(text))}"
+    yield ""
+    yield "  # Azure IoT Hub service SDK for Node.js (npm install azure-iothub)"
+    if port != HUB_SDK_PORT:
+        yield f"  # It connects to port {HUB_SDK_PORT} only, so start with --hub-port {HUB_SDK_PORT} --https-port 8444."
+    host = text.partition(";")[0].rpartition(":")[0]
+    portless = host + text[text.index(";") :]
+    yield f"  NODE_EXTRA_CA_CERTS={root} node -e {shlex.quote(_node_back_end(portless))}"
 
 
 def _leafgate(connection: str, trust: str, actor: Actor | None) -> str:
@@ -208,4 +242,18 @@ def _node(connection: str, trust: str) -> str:
         f'const c = Client.fromConnectionString("{connection}", Mqtt); '
         f'c.setOptions({{ca: require("fs").readFileSync("{trust}", "utf8")}})'
         '.then(() => c.open()).then(() => c.sendEvent(new Message("hello"))).then(() => c.close())'
+    )
+
+
+def _python_back_end(connection: str) -> str:
+    return (
+        "from azure.iot.hub import IoTHubRegistryManager as M; "
+        f'print([d.device_id for d in M.from_connection_string("{connection}").get_devices()])'
+    )
+
+
+def _node_back_end(connection: str) -> str:
+    return (
+        f'require("azure-iothub").Registry.fromConnectionString("{connection}").list()'
+        ".then((found) => console.log(found.responseBody.map((d) => d.deviceId)))"
     )

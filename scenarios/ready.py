@@ -22,6 +22,7 @@ def facts(gateway: Gateway, leaves: Mapping[str, str], children: Mapping[str, An
 
     `children` has, by their ids, the edge devices below it: `connection_string`, `leaves` and `children` of each.
     """
+    served = gateway.hub_port is not None
     return {
         "version": VERSION,
         "pid": os.getpid(),
@@ -36,8 +37,9 @@ def facts(gateway: Gateway, leaves: Mapping[str, str], children: Mapping[str, An
         "hub": {
             "hostname": gateway.hub_hostname,
             "https_port": gateway.hub_port,
-            "service_connection_string": None,
-            "service_connection_string_named": None,
+            "root_ca": str(gateway.hub_root_ca) if served else None,
+            "service_connection_string": gateway.service_connection_string() if served else None,
+            "service_connection_string_named": gateway.service_connection_string(named=True) if served else None,
             "feed_url": None,
             "c2d_url": None,
         },

@@ -271,6 +271,20 @@ class GatewayHandle:
         return self._gateway.https_port
 
     @property
+    def hub_port(self) -> int | None:
+        """The port of the cloud's service API; None when it has none."""
+        return self._gateway.hub_port
+
+    @property
+    def hub_root_ca(self) -> Path | None:
+        """The PEM file that a client of the cloud's service API has to trust; None when there is none."""
+        return self._gateway.hub_root_ca
+
+    def service_connection_string(self, policy: str = "iothubowner", *, named: bool = False) -> str:
+        """The connection string of a back end (see Gateway); the gateway has to have a `hub_port`."""
+        return self.call(lambda inner: inner.service_connection_string(policy, named=named))
+
+    @property
     def root_ca(self) -> Path:
         """The PEM file that a leaf has to trust."""
         return self._gateway.root_ca

@@ -34,12 +34,16 @@ class TokenFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SasToken:
-    """A parsed token; `resource` is `sr` exactly as sent, which is what was signed."""
+    """A parsed token; `resource` is `sr` exactly as sent, which is what was signed.
+
+    `policy` is skn, which names the key of a back end's token and means nothing in a device's.
+    """
 
     resource: str
     signature: str
     expiry_text: str
     expiry: float
+    policy: str = ""
 
     def __repr__(self) -> str:
         """The token without its signature."""
@@ -49,7 +53,7 @@ class SasToken:
 def parse_token(text: str) -> SasToken | None:
     """Read a token; None when it is none.
 
-    It starts with `SharedAccessSignature` and has exactly one blank; field names may have any case; skn is ignored.
+    It starts with `SharedAccessSignature` and has exactly one blank; field names may have any case.
     `se` is read as a floating-point number, so a time in milliseconds is simply far in the future.
     """
     rest = text.removeprefix(PREFIX)
@@ -63,7 +67,7 @@ def parse_token(text: str) -> SasToken | None:
         fields[name.lower()] = value
     try:
         expiry = float(fields["se"])
-        token = SasToken(fields["sr"], unquote(fields["sig"]), fields["se"], expiry)
+        token = SasToken(fields["sr"], unquote(fields["sig"]), fields["se"], expiry, unquote(fields.get("skn", "")))
     except (KeyError, ValueError):
         return None
     return token if math.isfinite(expiry) else None
@@ -82,7 +86,7 @@ def check_token(
     `keys` are base64 keys; `hosts` are lower-case names of the hub and of this gateway. Of the audience the product
     compares the host, the device and, if it has five parts, the module; a module may show its device's audience.
     """
-    if not any(_signed_with(token, key) for key in keys):
+    if not any(signed_with(token, key) for key in keys):
         return TokenFault.KEY
     audience = unquote(token.resource).split("/")
     if not _names(audience, identity):
@@ -98,7 +102,8 @@ def _names(audience: list[str], identity: Identity) -> bool:
     return identity.module_id is not None and audience[4].lower() == identity.module_id.lower()
 
 
-def _signed_with(token: SasToken, key: str) -> bool:
+def signed_with(token: SasToken, key: str) -> bool:
+    """Whether this key (base64) has signed the token."""
     try:
         secret = base64.b64decode(key, validate=True)
         claimed = base64.b64decode(token.signature, validate=True)

@@ -48,6 +48,9 @@ class Cloud(Protocol):
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; None when the cloud cannot be reached."""
 
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected, with the id of its model (IoT Plug and Play) if it named one."""
+
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
     ) -> None:

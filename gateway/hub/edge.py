@@ -46,6 +46,7 @@ class EdgeHub:
 
     def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger) -> None:
         self.clients = Clients(settings.max_connected_clients, log)
+        self._cloud = cloud
         self._twins = TwinManager(cloud, self.clients, clock, settings, log)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)
@@ -72,8 +73,13 @@ class EdgeHub:
             self._methods.subscribed(client)
             self._commands.receive(client)
             self._inputs_ready(client)
+            self._announce(client)
         if self._twin is not None:
             self._twin.connected(client.id)
+
+    def _announce(self, client: Client) -> None:
+        """Connect to the cloud in a client's name, too."""
+        self._cloud.connected(client.id, client.proof.identity.model_id if client.proof is not None else None)
 
     def displaced(self, client: Client) -> None:
         """The hub closes a client's connection itself."""
@@ -161,6 +167,10 @@ class EdgeHub:
         """Call a direct method; see MethodHandler."""
         self._methods.invoke(call, answer)
 
+    def is_connected(self, client_id: str) -> bool:
+        """Whether a client is connected; the hub's own module always is."""
+        return self.clients.get(client_id) is not None or (self._twin is not None and client_id == self._twin.client_id)
+
     def send_to_input(self, module: str, message: InputMessage, done: Done) -> None:
         """Send to an input of `device/module`; see InputSender."""
         self._inputs.send(module, message, done)
@@ -169,6 +179,7 @@ class EdgeHub:
         """The cloud can be reached again."""
         self._twins.online()
         for client in self.clients:
+            self._announce(client)
             self._commands.receive(client)
         if self._twin is not None:
             self._twin.online()

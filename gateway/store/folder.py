@@ -45,15 +45,37 @@ class StateFolder:
         return self.path / "root.pem"
 
     @property
+    def hub(self) -> Path | None:
+        """Where the stand-in for IoT Hub keeps what it knows; None when it is not kept."""
+        return None if self._given is None else self._given / "hub.db"
+
+    @property
     def registry(self) -> Path | None:
-        """Where registrations are kept; None when they are not."""
+        """Where registrations were kept before that."""
         return None if self._given is None else self._given / "registry.jsonl"
+
+    @property
+    def hub_root_ca(self) -> Path:
+        """The certificate that a client of the cloud's service API has to trust."""
+        return self.path / "hub-root.pem"
+
+    @property
+    def policies(self) -> Path | None:
+        """Where the keys of the service API's policies are kept; None when they are not."""
+        return None if self._given is None else self._given / "policies.json"
 
     def prepare(self, root_pem: bytes) -> None:
         """Make it. Raises GatewayError."""
+        self._write(self.root_ca, root_pem)
+
+    def write_hub_root(self, root_pem: bytes) -> None:
+        """Put the service API's root into its file. Raises GatewayError."""
+        self._write(self.hub_root_ca, root_pem)
+
+    def _write(self, path: Path, content: bytes) -> None:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.root_ca.write_bytes(root_pem)
+            path.write_bytes(content)
         except OSError as wrong:
             hint = "choose another folder with --state"
             raise GatewayError(f"cannot write to {self.path}: {wrong.strerror}", hint) from None

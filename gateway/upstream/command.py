@@ -6,6 +6,7 @@ messages" (system properties) and "IoT Hub quotas and throttling" (64 KB).
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -68,6 +69,35 @@ class Command:
     def message_id(self) -> str:
         """The id that its sender gave it; empty when there is none."""
         return self.system_properties.get("message-id", "")
+
+    def to_json(self) -> dict[str, Any]:
+        """What is kept of it: all but its lock."""
+        return {
+            "device": self.device_id,
+            "body": base64.b64encode(self.body).decode(),
+            "properties": dict(self.properties),
+            "system": dict(self.system_properties),
+            "ack": self.ack,
+            "enqueued": self.enqueued,
+            "expires": self.expires,
+            "count": self.delivery_count,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Command:
+        """Read what `to_json` made; raises KeyError, TypeError or ValueError for anything else."""
+        if kept["ack"] not in get_args(Ack):
+            raise ValueError("there is no such kind of feedback")
+        return cls(
+            device_id=kept["device"],
+            body=base64.b64decode(kept["body"], validate=True),
+            properties=MappingProxyType(dict(kept["properties"])),
+            system_properties=MappingProxyType(dict(kept["system"])),
+            ack=kept["ack"],
+            enqueued=float(kept["enqueued"]),
+            expires=float(kept["expires"]),
+            delivery_count=int(kept["count"]),
+        )
 
     def delivered(self, lock_token: str, delivery_count: int) -> Command:
         """The same message as a device receives it."""

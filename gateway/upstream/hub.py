@@ -1,35 +1,36 @@
 """The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
 
 Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
-`Downlink`. Nothing crosses while the link is cut.
+`Downlink`. Nothing crosses while the link is cut. What cannot be stored does not happen, and to the Edge Hub the cloud
+has then not answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, GatewayError, TwinRefusedError
+from gateway.errors import CommandRefusedError, StoreError, TwinRefusedError
 from gateway.hub.cloud import Command as ReceivedCommand
 from gateway.hub.cloud import TwinState
+from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
+from gateway.upstream.activity import Activity
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
-from gateway.upstream.link import Link, LinkState
+from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
+from gateway.upstream.link import Done, Link, LinkState
+from gateway.upstream.management import KINDS, Management
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
 T = TypeVar("T")
-_METHOD_NAME = re.compile(r"[^/+#\0]{1,100}\Z")
-_MOST_PAYLOAD = 128 * 1_024
 
 
 class Downlink(Protocol):
@@ -44,6 +45,9 @@ class Downlink(Protocol):
     def invoke(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
         """Call a direct method."""
 
+    def is_connected(self, client_id: str) -> bool:
+        """Whether a device or module is connected."""
+
     def online(self) -> None:
         """The cloud can be reached again."""
 
@@ -51,25 +55,85 @@ class Downlink(Protocol):
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
 
-    `link` is the line to the gateway, with everything that can be wrong with it.
+    `management` is for many devices at once: queries, configurations, jobs. `link` is the line to the gateway, with
+    everything that can be wrong with it; `keeper` has what outlives the hub.
     """
 
-    def __init__(self, registry: Callable[[], Registry], inbox: Inbox, clock: Clock, link: Link) -> None:
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        inbox: Inbox,
+        clock: Clock,
+        link: Link,
+        *,
+        keeper: Keeper | None = None,
+        log: logging.Logger | None = None,
+    ) -> None:
         self._registry = registry
+        self.keeper = keeper or ForgetfulKeeper()
+        self._log = log or logging.getLogger(__name__)
+        self._failure = ""
         self.link = link
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
-        self.twins = Twins(clock.now)
-        self.commands = CommandQueues(clock)
+        self.twins = Twins(clock.now, self.keeper)
+        self.activity = Activity(clock.now, self.keeper)
+        self._commands = CommandQueues(clock, keeper=self.keeper)
+        self._commands_loaded = False
         self.twins.subscribe(self._desired_changed)
-        self.commands.subscribe(self._command_available)
+        self._commands.subscribe(self._command_available)
         self._downlink: Downlink | None = None
+        self.management = Management(
+            registry,
+            self.twins,
+            clock.now,
+            invoke=self.call,
+            connected=self.is_connected,
+            waiting=self._waiting,
+            active=lambda client_id: self.activity.times(client_id).last_active,
+            keep=self.keeper.keep,
+        )
 
     @property
     def registry(self) -> Registry:
         """Devices and modules that IoT Hub knows."""
         return self._registry()
+
+    @property
+    def commands(self) -> CommandQueues:
+        """Cloud-to-device messages. Raises StoreError when those that are kept cannot be read."""
+        if not self._commands_loaded:
+            self._load_commands()
+        return self._commands
+
+    def _waiting(self, device_id: str) -> int:
+        return self.commands.depth(device_id)
+
+    def _load_commands(self) -> None:
+        self._commands.load()
+        self._commands_loaded = True
+
+    def open(self) -> bool:
+        """Use what is kept, alone, until `close`; tells whether it may have been changed meanwhile. StoreError."""
+        changed = self.keeper.hold()
+        try:
+            if changed:
+                self.twins.reload()
+                self.activity.reload()
+            if changed or not self._commands_loaded:
+                self._load_commands()
+                self.management.load({kind: self.keeper.load(kind) for kind in KINDS})
+        except StoreError:
+            self.close()
+            raise
+        return changed
+
+    def close(self) -> None:
+        """Let others use what is kept."""
+        self._try(self.activity.flush)
+        self._try(self.management.flush)
+        self.keeper.release()
 
     @property
     def online(self) -> bool:
@@ -92,36 +156,97 @@ class IotHub:
 
     # -- what a back end does -----------------------------------------------------------------------------------------
 
-    def remove(self, device_id: str, module_id: str | None = None) -> None:
-        """Delete a device with its modules, or one module, and everything that is kept for it. Raises RegistryError."""
-        for client_id in self.registry.remove(device_id, module_id):
-            self.twins.remove(client_id)
+    def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> None:
+        """Delete a device with its modules, or one module, and everything that is kept for it.
+
+        Only if `etag` (as in If-Match) is still its own. Raises RegistryError; StoreError, then nothing has changed.
+        """
+        for client_id in self.registry.remove(device_id, module_id, etag=etag, along=self._all_of):
+            self.twins.forget(client_id)
+            self.activity.forget(client_id)
+            self.management.forget(client_id)
         if module_id is None:
-            self.commands.remove(device_id)
+            self.commands.forget(device_id)
+
+    def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
+        changes: list[Change] = []
+        for client_id in client_ids:
+            changes += self.twins.removal(client_id) + self.activity.removal(client_id)
+            changes += self.management.removal(client_id)
+            if "/" not in client_id:
+                changes += self.commands.removal(client_id)
+        return changes
 
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
-        if self._downlink is None or not self.online:
-            return MethodResult(None, b"", 404, f"Client {call.client_id} not found")
         arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
-        self._downlink.invoke(call, settle(arrived))
+        self.call(call, settle(arrived))
         return await arrived
+
+    def call(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
+        """Call a direct method; `answer` gets what becomes of it, at once or later."""
+        if self._downlink is None or not self.online:
+            answer(MethodResult(None, b"", 404, f"Client {call.client_id} not found"))
+        else:
+            self._downlink.invoke(call, answer)
+
+    def is_connected(self, client_id: str) -> bool:
+        """Whether IoT Hub knows a device or module to be connected, through a gateway that is in touch with it."""
+        return self._downlink is not None and self.online and self._downlink.is_connected(client_id)
 
     def tick(self) -> None:
         """Let time take effect on messages that wait, and on those under way."""
-        self.commands.tick()
         self.link.tick()
+        if self._try(self._tick_commands) & self._try(self.activity.tick) & self._try(self.management.tick):
+            self._failure = ""
+
+    def _tick_commands(self) -> None:
+        self.commands.tick()
+
+    def _try(self, step: Callable[[], None]) -> bool:
+        """Take a step that may have to store something; tells whether it could."""
+        try:
+            step()
+        except StoreError as wrong:
+            self._tell(wrong)
+            return False
+        return True
+
+    def _tell(self, wrong: StoreError) -> None:
+        """Log what could not be stored; not for each of a thousand messages."""
+        if wrong.message != self._failure:
+            self._failure = wrong.message
+            self._log.error("%s; %s", wrong.message, wrong.hint)
 
     # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], done: Done) -> None:
+        """Carry messages over the link; `done` gets those that have to be sent again."""
+
+        def told(again: Sequence[Message]) -> None:
+            if len(again) < len(messages):
+                senders = {(message.device_id, message.module_id) for message in messages}
+                self.activity.seen(device if module is None else f"{device}/{module}" for device, module in senders)
+            done(again)
+
+        self.link.send(messages, told)
 
     def get_twin(self, client_id: str, answer: Callable[[TwinState | None], None]) -> None:
         """Read a twin; see Cloud."""
         answer(self._state(client_id) if self.online else None)
 
-    def _state(self, client_id: str) -> TwinState:
-        twin = self.twins.get(client_id)
-        body = self.twins.wire(client_id)
-        return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+    def _state(self, client_id: str) -> TwinState | None:
+        try:
+            twin, body = self.twins.get(client_id), self.twins.wire(client_id)
+            return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
+
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected; see Cloud."""
+        if self.online:
+            self.management.models.learn(client_id, model_id)
 
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
@@ -133,11 +258,17 @@ class IotHub:
                 result = self.twins.update_reported(client_id, patch)
             except TwinRefusedError as refused:  # the whole twin would become too large
                 result = TwinError(refused.status, ARGUMENT_INVALID, refused.message)
+            except StoreError as wrong:
+                self._tell(wrong)
         answer(result)
 
     def receive(self, client_id: str) -> Command | None:
         """Take the next message; see Cloud."""
-        return self.commands.receive(client_id) if self.online else None
+        try:
+            return self.commands.receive(client_id) if self.online else None
+        except StoreError as wrong:
+            self._tell(wrong)
+            return None
 
     def complete(self, command: ReceivedCommand) -> None:
         """Settle; see Cloud."""
@@ -151,10 +282,13 @@ class IotHub:
         """Give back; see Cloud."""
         self._settle(self.commands.abandon, command)
 
-    @staticmethod
-    def _settle(how: Callable[[str], None], command: ReceivedCommand) -> None:
-        with suppress(CommandRefusedError):  # its lock has run out: the message has gone back to the queue
+    def _settle(self, how: Callable[[str], None], command: ReceivedCommand) -> None:
+        try:
             how(command.lock_token)
+        except CommandRefusedError:
+            return  # its lock has run out: the message has gone back to the queue
+        except StoreError as wrong:  # it goes back to the queue when its lock has run out
+            self._tell(wrong)
 
     # -- what the cloud tells -----------------------------------------------------------------------------------------
 
@@ -175,23 +309,3 @@ def settle(future: asyncio.Future[T]) -> Callable[[T], None]:
             future.set_result(result)
 
     return done
-
-
-def method_call(client_id: str, name: str, payload: Any, response_timeout: float, connect_timeout: float) -> MethodCall:
-    """A call within IoT Hub's limits. Raises GatewayError for what IoT Hub would not send.
-
-    Source: IoT Hub documentation, "Understand and invoke direct methods from IoT Hub".
-    """
-    if not _METHOD_NAME.match(name):
-        raise GatewayError("a method's name has 1 to 100 characters, none of them / + or #")
-    try:
-        body = json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as wrong:
-        raise GatewayError(f"the payload of a method is no JSON: {wrong}") from None
-    if len(body) > _MOST_PAYLOAD:
-        raise GatewayError(f"the payload of a method has {len(body)} bytes; {_MOST_PAYLOAD} is the most")
-    if not 5 <= response_timeout <= 300:
-        raise GatewayError(f"a response timeout of {response_timeout:g} seconds", "from 5 to 300 seconds")
-    if not 0 <= connect_timeout <= 300:
-        raise GatewayError(f"a connect timeout of {connect_timeout:g} seconds", "from 0 to 300 seconds")
-    return MethodCall(client_id, name, body, response_timeout, connect_timeout)

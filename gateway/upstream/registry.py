@@ -1,82 +1,61 @@
 """Devices and modules that IoT Hub knows, and their keys.
 
-Rule: keys leave this module only to be compared (as a ServiceIdentity), to be put into a connection string, or into the
-registry's own file, which is readable by its owner alone.
+Rule: keys leave this module only to be compared (as a ServiceIdentity), to be put into a connection string or IoT Hub's
+own JSON, or into the keeper's file, which is readable by its owner alone. A change is kept before it is made.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
-import os
-import re
-import secrets
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from gateway.errors import RegistryError
-from gateway.hub.service_identity import Authentication, ServiceIdentity, device_scope
-
-# IoT Hub documentation, "Understand the identity registry": up to 128 characters of these
-_ID = re.compile(r"[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}\Z")
-#: parent of a device that hangs below the gateway itself
-THIS_GATEWAY = ""
-_MOST_NESTED = 5  # edge devices, one below the other ("Connect a downstream IoT Edge device to an IoT Edge gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device, or a module of one, as it is registered.
-
-    `authentication` is "sas", "selfSigned", "certificateAuthority" or "none"; without one it follows from whether there
-    are thumbprints. Keys are base64. `edge` makes it an edge device; `parent` is the edge device above it: this gateway
-    unless another one is named, None for a device out of every scope.
-    """
-
-    device_id: str
-    module_id: str | None = None
-    primary_key: str = field(default="", repr=False)
-    secondary_key: str = field(default="", repr=False)
-    thumbprints: tuple[str, ...] = ()
-    enabled: bool = True
-    authentication: str = ""
-    edge: bool = False
-    parent: str | None = THIS_GATEWAY
-    generation_id: str = field(default="", compare=False)
-    etag: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        """Choose what the caller left open."""
-        if not self.authentication:
-            kind = Authentication.SELF_SIGNED if self.thumbprints else Authentication.SAS
-            object.__setattr__(self, "authentication", kind.value)
-
-    @property
-    def client_id(self) -> str:
-        """`device`, or `device/module`."""
-        return self.device_id if self.module_id is None else f"{self.device_id}/{self.module_id}"
+from gateway.clock import SystemClock
+from gateway.errors import HubCode, RegistryError, StoreError
+from gateway.hub.service_identity import Authentication, ServiceIdentity
+from gateway.upstream import etags
+from gateway.upstream.device import Device, check_facts, check_ids, new_etag, new_generation, with_keys
+from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper, encode
+from gateway.upstream.registryfile import DEVICE
+from gateway.upstream.scopes import Key, Scopes
 
 
 class Registry:
-    """The identity registry of the hub `hub_hostname`; with `path`, every change is kept in that file.
+    """The identity registry of the hub `hub_hostname`; every change is kept with `keeper`.
 
     `edge_device_id` is the gateway's own edge device, which is registered with its module $edgeHub.
     """
 
-    def __init__(self, path: Path | None = None, *, edge_device_id: str = "", hub_hostname: str = "") -> None:
-        self._path = path
-        self.edge_device_id = edge_device_id
+    def __init__(
+        self,
+        keeper: Keeper | None = None,
+        *,
+        edge_device_id: str = "",
+        hub_hostname: str = "",
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._keeper = keeper or ForgetfulKeeper()
         self.hub_hostname = hub_hostname
-        self._devices: dict[tuple[str, str | None], Device] = {}
+        self._now = now or SystemClock().now
+        self._devices: dict[Key, Device] = {}
         self._modules: dict[str, dict[str, None]] = {}  # of each device, in the order of registration
-        if path is not None and path.exists():
-            self._load(path)
-        if edge_device_id:
-            self._register_gateway(edge_device_id)
+        self.scopes = Scopes(self._devices, edge_device_id)
+        self.load()
+
+    def load(self) -> None:
+        """Read anew what is kept, and register the gateway if it is not. Raises StoreError or RegistryError."""
+        self._devices.clear()
+        self._modules.clear()
+        try:
+            for fields in self._keeper.load(DEVICE).values():
+                self._keep(Device.from_json(fields))
+        except (ValueError, KeyError, TypeError) as wrong:
+            # Only the kind of error: its text may quote a key.
+            hint = "move hub.db out of the --state folder to start without it; it was not changed"
+            raise StoreError(f"an entry of the registry cannot be read: {type(wrong).__name__}", hint) from None
+        if self.edge_device_id:
+            self._register_gateway(self.edge_device_id)
 
     def _register_gateway(self, device_id: str) -> None:
         known = self.get(device_id)
@@ -87,6 +66,15 @@ class Registry:
             raise RegistryError(f"{device_id!r} is registered as a device that is no edge device", hint)
         if self.get(device_id, "$edgeHub") is None:
             self.add(Device(device_id, "$edgeHub"))
+
+    @property
+    def edge_device_id(self) -> str:
+        """The gateway's own edge device."""
+        return self.scopes.edge_device_id
+
+    @edge_device_id.setter
+    def edge_device_id(self, device_id: str) -> None:
+        self.scopes.edge_device_id = device_id
 
     def __contains__(self, device_id: object) -> bool:
         return (device_id, None) in self._devices
@@ -101,47 +89,86 @@ class Registry:
         """The device or module, if it is registered."""
         return self._devices.get((device_id, module_id))
 
+    def known(self, device_id: str, module_id: str | None = None) -> Device:
+        """The device or module. Raises RegistryError (404) when it is not registered."""
+        found = self.get(device_id, module_id)
+        if found is not None:
+            return found
+        if module_id is None or device_id not in self:
+            raise RegistryError(f"{device_id!r} is not registered", code=HubCode.DeviceNotFound)
+        raise RegistryError(f"module {module_id!r} of {device_id!r} is not registered", code=HubCode.ModuleNotFound)
+
+    def modules(self, device_id: str) -> tuple[Device, ...]:
+        """The modules of a device, in the order of registration."""
+        return tuple(self._devices[(device_id, name)] for name in self._modules.get(device_id, ()))
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
     def add(self, device: Device, *, x509: bool = False) -> Device:
         """Register a device or module; keys that are missing are made, unless it authenticates by certificate.
 
-        An edge device gets its module $edgeHub, as IoT Hub gives it one.
+        Raises RegistryError: 400 for what IoT Hub does not take, 404 for a module's device, 409 for a taken id.
         """
-        for name in (device.device_id, device.module_id):
-            if name is not None and not _ID.match(name):
-                hint = "up to 128 letters, digits and - . + % _ # * ? ! ( ) , : = @ $ '"
-                raise RegistryError(f"{name!r} cannot be a device or module id", hint)
+        check_ids(device)
         if (device.device_id, device.module_id) in self._devices:
-            raise RegistryError(f"{device.device_id!r} is registered already", "choose another id")
+            code = HubCode.DeviceAlreadyExists if device.module_id is None else HubCode.ModuleAlreadyExistsOnDevice
+            raise RegistryError(f"{device.client_id!r} is registered already", "choose another id", code)
         if device.module_id is not None and device.device_id not in self:
-            raise RegistryError(f"module {device.module_id!r} belongs to {device.device_id!r}, which is not registered")
+            lost = f"module {device.module_id!r} belongs to {device.device_id!r}, which is not registered"
+            raise RegistryError(lost, code=HubCode.DeviceNotFound)
         if x509 and not device.thumbprints:
             device = replace(device, authentication=Authentication.SELF_SIGNED.value)
         self._check(device)
-        complete = _with_keys(device) if device.authentication == Authentication.SAS else device
-        added = self._put(replace(complete, generation_id=device.generation_id or _generation()))
-        if added.edge:
-            self.add(Device(added.device_id, "$edgeHub"))
-        return added
+        complete = with_keys(device) if device.authentication == Authentication.SAS else device
+        return self._put(replace(complete, generation_id=device.generation_id or new_generation()))
 
-    def update(self, device: Device) -> None:
-        """Replace what is known of a registered device or module."""
-        known = self._devices.get((device.device_id, device.module_id))
-        if known is None:
-            raise RegistryError(f"{device.device_id!r} is not registered")
+    def update(self, device: Device, *, etag: str | None = None) -> Device:
+        """Replace what is known of a registered device or module, if `etag` (as in If-Match) is still its own.
+
+        Keys are made when it authenticates by them and has none. Raises RegistryError: 404, 412, 400.
+        """
+        known = self._unchanged(device.device_id, device.module_id, etag)
         self._check(device)
-        self._put(replace(device, generation_id=known.generation_id))
+        if device.authentication == Authentication.SAS and not device.primary_key and not device.secondary_key:
+            device = with_keys(device)
+        updated = known.status_updated if device.enabled is known.enabled else self._now()
+        return self._put(replace(device, generation_id=known.generation_id, status_updated=updated))
 
-    def remove(self, device_id: str, module_id: str | None = None) -> tuple[str, ...]:
-        """Forget a device with its modules, or one module; returns the client ids that are gone."""
-        if (device_id, module_id) not in self._devices:
-            raise RegistryError(f"{device_id!r} is not registered")
-        modules = self._modules.get(device_id, {}) if module_id is None else {}
-        gone = [self._devices[key] for key in (*((device_id, name) for name in modules), (device_id, module_id))]
+    def remove(
+        self,
+        device_id: str,
+        module_id: str | None = None,
+        *,
+        etag: str | None = None,
+        along: Callable[[Sequence[str]], Iterable[Change]] = lambda _: (),
+    ) -> tuple[str, ...]:
+        """Forget a device with its modules, or one module, if `etag` (as in If-Match) is still its own.
+
+        Its children have no parent any more. `along` says what else is forgotten of the client ids that go, in the same
+        step. Returns these ids. Raises RegistryError: 404, 412; StoreError.
+        """
+        known = self._unchanged(device_id, module_id, etag)
+        gone = [*(self.modules(device_id) if module_id is None else ()), known]
+        ids = tuple(device.client_id for device in gone)
+        orphans = [_anew(replace(child, parent=None)) for child in self.scopes.children(known) if known.edge]
+        forgotten: list[Change] = [(DEVICE, client_id, None) for client_id in ids]
+        self._keeper.write([*map(_document, orphans), *forgotten, *along(ids)])
+        for orphan in orphans:
+            self._keep(orphan)
         for device in gone:
-            key = (device.device_id, device.module_id)
-            self._note({"removed": key})
-            self._drop(key)
-        return tuple(device.client_id for device in gone)
+            self._drop((device.device_id, device.module_id))
+        return ids
+
+    def _unchanged(self, device_id: str, module_id: str | None, etag: str | None) -> Device:
+        known = self.known(device_id, module_id)
+        if not etags.matches(etag, known.etag):
+            hint = "read it again, and make the change to what it is now"
+            raise RegistryError(f"{known.client_id!r} has been changed meanwhile", hint, HubCode.PreconditionFailed)
+        return known
+
+    def _check(self, device: Device) -> None:
+        check_facts(device)
+        self.scopes.check_parent(device)
 
     # -- what the Edge Hub may know ---------------------------------------------------------------------------------
 
@@ -149,81 +176,42 @@ class Registry:
         """The identity of a device or module, whether it is in the gateway's scope or not."""
         device_id, slash, module_id = client_id.partition("/")
         found = self.get(device_id, module_id if slash else None)
-        device = self.get(device_id)
-        if found is None or device is None:
-            return None
-        own = device_scope(device_id, found.generation_id) if found.edge else None
-        parent = self._parent(found) if found.module_id is None else None
-        above = device_scope(parent.device_id, parent.generation_id) if parent is not None else None
-        return ServiceIdentity(
-            device_id=device_id,
-            module_id=found.module_id,
-            authentication=Authentication(found.authentication),
-            keys=tuple(key for key in (found.primary_key, found.secondary_key) if key),
-            thumbprints=found.thumbprints,
-            enabled=found.enabled and device.enabled,
-            generation_id=found.generation_id,
-            edge=found.edge,
-            scope=own or above,
-            parent_scopes=() if above is None else (above,),
-        )
-
-    def identity_json(self, device_id: str, module_id: str | None = None) -> dict[str, Any] | None:
-        """A device or module as IoT Hub's REST API shows it, keys included; None when it is not registered."""
-        found = self.get(device_id, module_id)
-        identity = self.service_identity(found.client_id) if found is not None else None
-        if found is None or identity is None:
-            return None
-        status = "enabled" if found.enabled else "disabled"
-        return identity.to_json() | {"etag": found.etag, "status": status, "statusReason": None}
+        return None if found is None else self.scopes.identity(found)
 
     def in_scope(self, client_id: str) -> ServiceIdentity | None:
         """The identity of a device or module that hangs below the gateway, however deep."""
         device = self.get(client_id.partition("/")[0])
-        return self.service_identity(client_id) if device is not None and self._is_below(device) else None
+        return self.service_identity(client_id) if device is not None and self.scopes.is_inside(device) else None
 
     def scope(self) -> list[ServiceIdentity]:
         """Every identity in the gateway's scope: its own device, what hangs below it, and all their modules."""
-        found = [self.service_identity(each.client_id) for each in self._devices.values() if self._is_inside(each)]
-        return [identity for identity in found if identity is not None]
+        inside = filter(self.scopes.is_inside, self._devices.values())
+        return [identity for identity in map(self.scopes.identity, inside) if identity is not None]
 
-    def _is_inside(self, each: Device) -> bool:
-        device = self.get(each.device_id)
-        return device is not None and self._is_below(device)
+    def identity_json(self, device_id: str, module_id: str | None = None) -> dict[str, Any] | None:
+        """A device or module as IoT Hub's REST API shows it, keys included; None when it is not registered.
 
-    def _is_below(self, device: Device) -> bool:
-        above: Device | None = device
-        for _ in range(_MOST_NESTED + 1):  # the device itself does not count
-            if above is None or above.device_id == self.edge_device_id:
-                return above is not None
-            above = self._parent(above)
-        return False
-
-    def _parent(self, device: Device) -> Device | None:
-        if device.parent is None or device.device_id == self.edge_device_id:
+        What the registry does not know, `connectionState` and what goes with it, is not there.
+        """
+        found = self.get(device_id, module_id)
+        identity = self.scopes.identity(found) if found is not None else None
+        if found is None or identity is None:
             return None
-        parent = self.get(device.parent or self.edge_device_id)
-        return parent if parent is not None and parent.edge else None
+        shown = identity.to_json() | {"etag": found.etag}
+        if module_id is not None:
+            kept = ("deviceId", "moduleId", "generationId", "etag", "authentication")
+            return {name: shown[name] for name in kept} | {"managedBy": found.managed_by}
+        return shown | {
+            "status": "enabled" if found.enabled else "disabled",
+            "statusReason": found.status_reason,
+            "statusUpdatedTime": iot_hub_time(found.status_updated),
+        }
 
-    # -- changes ------------------------------------------------------------------------------------------------------
-
-    def _check(self, device: Device) -> None:
-        if device.authentication not in list(Authentication):
-            hint = f"choose from {', '.join(Authentication)}"
-            raise RegistryError(f"{device.authentication!r} is no way to authenticate", hint)
-        if device.edge and device.module_id is not None:
-            raise RegistryError("a module cannot be an edge device")
-        if device.parent and device.module_id is None:
-            parent = self.get(device.parent)
-            if parent is None or not parent.edge:
-                hint = "register the edge device first, with edge=True"
-                raise RegistryError(f"{device.parent!r} cannot be a parent: it is no edge device", hint)
-        for key in filter(None, (device.primary_key, device.secondary_key)):
-            _check_key(key)
+    # -- what is kept -------------------------------------------------------------------------------------------------
 
     def _put(self, device: Device) -> Device:
-        device = replace(device, etag=_etag())
-        self._note({"set": asdict(device)})
+        device = _anew(device)
+        self._keeper.write([_document(device)])
         self._keep(device)
         return device
 
@@ -232,65 +220,22 @@ class Registry:
         if device.module_id is not None:
             self._modules.setdefault(device.device_id, {})[device.module_id] = None
 
-    def _drop(self, key: tuple[str, str | None]) -> None:
+    def _drop(self, key: Key) -> None:
         self._devices.pop(key, None)
         if key[1] is None:
             self._modules.pop(key[0], None)
         else:
             self._modules.get(key[0], {}).pop(key[1], None)
 
-    def _note(self, change: dict[str, Any]) -> None:
-        """Append a change to the file: one line each, so that registering stays cheap with thousands of devices."""
-        if self._path is not None:
-            try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(json.dumps(change) + "\n")
-            except OSError as wrong:
-                hint = "choose another folder with --state"
-                raise RegistryError(f"cannot write the registry {self._path}: {wrong.strerror}", hint) from None
 
-    def _load(self, path: Path) -> None:
-        try:
-            for line in path.read_text(encoding="utf-8").splitlines():
-                change = json.loads(line)
-                if "removed" in change:
-                    self._drop((change["removed"][0], change["removed"][1]))
-                else:
-                    self._keep(_from_file(change["set"]))
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as wrong:
-            # Only the kind of error: its text may quote the file, and the file holds keys.
-            hint = "move the file away to start with an empty registry; it was not changed"
-            raise RegistryError(f"cannot read the registry {path}: {type(wrong).__name__}", hint) from None
+def _anew(device: Device) -> Device:
+    return replace(device, etag=new_etag())
 
 
-def _from_file(fields: dict[str, Any]) -> Device:
-    device = Device(**(fields | {"thumbprints": tuple(fields["thumbprints"])}))
-    Authentication(device.authentication)  # ValueError for a word that is none
-    # Files of before 0.2 have no generation; it has to be the same at each start.
-    return device if device.generation_id else replace(device, generation_id=_generation(device.client_id))
+def _document(device: Device) -> Change:
+    return DEVICE, device.client_id, encode(device.to_json())
 
 
-def _generation(seed: str = "") -> str:
-    """A generation id as IoT Hub writes it: eighteen digits."""
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest() if seed else secrets.token_bytes(32), "big")
-    return f"6{number % 10**17:017d}"
-
-
-def _etag() -> str:
-    return base64.b64encode(secrets.token_bytes(6)).decode()
-
-
-def _with_keys(device: Device) -> Device:
-    def key() -> str:
-        return base64.b64encode(secrets.token_bytes(32)).decode()
-
-    return replace(device, primary_key=device.primary_key or key(), secondary_key=device.secondary_key or key())
-
-
-def _check_key(key: str) -> None:
-    try:
-        base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
-        raise RegistryError("a device key is not base64", "copy the key again; it ends with '='") from None
+def iot_hub_time(moment: float) -> str:
+    """Seconds since 1970 UTC as IoT Hub writes them; 0 is never, .NET's earliest time."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S.%f}0Z" if moment else "0001-01-01T00:00:00Z"

@@ -1,7 +1,8 @@
-"""Device and module twins as IoT Hub keeps them, in memory.
+"""Device and module twins as IoT Hub keeps them.
 
 Rule: what is handed out cannot be changed, and a change makes new documents: whoever holds an old one still has it. A
-change that is refused changes nothing. Each change raises the version of its own section by one.
+change that is refused changes nothing. Each change raises the version of its own section by one. A section is kept by
+itself: what a device reports does not write its desired properties again.
 Sources: IoT Hub documentation, "Understand and use device twins in IoT Hub" (format, limits, metadata), and
 TwinCollection.cs of Azure/azure-iot-sdk-csharp (`$lastUpdatedVersion`).
 """
@@ -11,92 +12,71 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from enum import Enum
+from typing import Any
 
-from gateway.errors import TwinRefusedError
+from gateway.errors import HubCode, TwinRefusedError
 from gateway.hub.twin import MOST_BYTES, TwinError, check_properties, compact
 from gateway.observers import Observers
+from gateway.upstream import etags
 from gateway.upstream.frozen import FrozenDict, freeze
+from gateway.upstream.keeper import Change as KeptChange
+from gateway.upstream.keeper import ForgetfulKeeper, Keeper
+from gateway.upstream.twin import SECTIONS, Moment, Name, Section, Twin, restored, section_document
 
-Name = Literal["tags", "desired", "reported"]
-Moment = tuple[float, int]
+#: the kind under which twins are kept, a section each: its key is the client id, a blank and the section's name
+TWIN = "twin"
 Observer = Callable[[str, Mapping[str, Any], int], None]
+
+
+class Unchanged(Enum):
+    """Says of a section that it stays as it is."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+Change = Mapping[str, Any] | None | Unchanged
 
 _MOST_TAG_BYTES = 8 * 1_024
 _NOTHING = FrozenDict()
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Tags, desired or reported properties: `text` is `document` as compact JSON.
-
-    `updated` says when each property was set: it has the document's shape, and in each object, under "$", when and with
-    which version of the section the object itself was last touched.
-    """
-
-    document: Mapping[str, Any]
-    text: str
-    version: int
-    updated: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """One twin; `version` counts every change of it, `etag` only those that a back end makes.
-
-    `last_updated` is in seconds since 1970 UTC.
-    """
-
-    tags_section: Section
-    desired_section: Section
-    reported_section: Section
-    version: int
-    etag: str
-    last_updated: float
-
-    @property
-    def tags(self) -> Mapping[str, Any]:
-        """Tags, which devices do not see."""
-        return self.tags_section.document
-
-    @property
-    def desired(self) -> Mapping[str, Any]:
-        """Desired properties."""
-        return self.desired_section.document
-
-    @property
-    def reported(self) -> Mapping[str, Any]:
-        """Reported properties."""
-        return self.reported_section.document
-
-    @property
-    def desired_version(self) -> int:
-        """The `$version` of the desired properties."""
-        return self.desired_section.version
-
-    @property
-    def reported_version(self) -> int:
-        """The `$version` of the reported properties."""
-        return self.reported_section.version
-
-
 class Twins:
     """The twins by client id (`device` or `device/module`), each created empty when it is first asked for."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], keeper: Keeper | None = None) -> None:
         self._now = now
+        self._keeper = keeper or ForgetfulKeeper()
         self._twins: dict[str, Twin] = {}
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
+        self._tag_observers = Observers[[str]]("tags")
 
     def get(self, client_id: str) -> Twin:
-        """The twin at this moment."""
+        """The twin at this moment. Raises StoreError when what is kept of it cannot be read."""
         twin = self._twins.get(client_id)
         if twin is None:
-            twin = self._twins[client_id] = _empty(self._now())
+            kept = self._keeper.load(TWIN, f"{client_id} ")
+            twin = self._twins[client_id] = restored(_empty(self._now()), kept.values())
         return twin
+
+    def load_all(self) -> None:
+        """Read every twin that is kept: quicker than one by one. Raises StoreError."""
+        kept: dict[str, list[Any]] = {}
+        for key, document in self._keeper.load(TWIN).items():
+            kept.setdefault(key.partition(" ")[0], []).append(document)
+        now = self._now()
+        for client_id, documents in kept.items():
+            if client_id not in self._twins:
+                self._twins[client_id] = restored(_empty(now), documents)
+
+    def reload(self) -> None:
+        """Others may have made changes: read each twin anew when it is asked for."""
+        self._twins.clear()
+        self._wires.clear()
 
     def wire(self, client_id: str) -> bytes:
         """The JSON that a device gets for a twin GET."""
@@ -107,46 +87,76 @@ class Twins:
             found = self._wires[client_id] = f'{{"desired":{desired},"reported":{reported}}}'.encode()
         return found
 
+    def update(
+        self,
+        client_id: str,
+        *,
+        tags: Change = UNCHANGED,
+        desired: Change = UNCHANGED,
+        etag: str | None = None,
+        anew: bool = False,
+    ) -> Twin:
+        """Change tags, desired properties or both together, if `etag` (as in If-Match) is still the twin's; returns it.
+
+        A document is merged in (null deletes), None clears the whole section; with `anew` a document replaces what was
+        there, and devices are told null for what is gone. Observers are told of desired changes. Raises
+        TwinRefusedError: 400, or 412 when the twin has been changed meanwhile.
+        """
+        twin = self.get(client_id)
+        if not etags.matches(etag, twin.etag):
+            hint = "read the twin again, and make the change to what it is now"
+            message = f"the twin of {client_id!r} has been changed meanwhile"
+            raise TwinRefusedError(412, message, hint, HubCode.PreconditionFailed)
+        patches: dict[Name, dict[str, Any]] = {}
+        if not isinstance(tags, Unchanged):
+            patches["tags"] = _patch("tags", twin.tags, tags, anew=anew)
+        if not isinstance(desired, Unchanged):
+            patches["desired"] = _patch("desired", twin.desired, desired, anew=anew)
+        if patches:
+            sections = {name: self._changed(name, twin.section(name), patch) for name, patch in patches.items()}
+            twin = self._put(client_id, twin, sections, _next_etag(twin.etag))
+            if "desired" in patches:
+                self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
+            if "tags" in patches:
+                self._tag_observers.tell(client_id)
+        return twin
+
     def update_desired(self, client_id: str, patch: Mapping[str, Any] | None) -> int:
         """Merge into the desired properties (null deletes, None clears them all); returns the new version.
 
         Observers are told. Raises TwinRefusedError.
         """
-        if patch is None:
-            return self.replace_desired(client_id, {})
-        return self._update_desired(client_id, _taken("desired", patch))
+        return self.update(client_id, desired=patch).desired_version
 
     def replace_desired(self, client_id: str, document: Mapping[str, Any]) -> int:
         """Set the desired properties anew; devices are told null for what is gone. Returns the new version.
 
         Raises TwinRefusedError.
         """
-        after = _merge(_NOTHING, _taken("desired", document))
-        return self._update_desired(client_id, _replacing(self.get(client_id).desired, after))
-
-    def _update_desired(self, client_id: str, patch: dict[str, Any]) -> int:
-        twin = self.get(client_id)
-        section = self._changed("desired", twin.desired_section, patch)
-        self._put(client_id, replace(twin, desired_section=section, etag=_next_etag(twin.etag)))
-        self._observers.tell(client_id, freeze(patch), section.version)
-        return section.version
+        return self.update(client_id, desired=document, anew=True).desired_version
 
     def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
         """Merge into the reported properties, as a device does; returns the new version. Raises TwinRefusedError."""
         twin = self.get(client_id)
         section = self._changed("reported", twin.reported_section, _taken("reported", patch))
-        self._put(client_id, replace(twin, reported_section=section))
+        self._put(client_id, twin, {"reported": section}, twin.etag)
         return section.version
 
     def update_tags(self, client_id: str, patch: Mapping[str, Any] | None) -> None:
         """Merge into the tags (null deletes, None clears them all). Raises TwinRefusedError."""
-        twin = self.get(client_id)
-        change = dict.fromkeys(twin.tags) if patch is None else _taken("tags", patch)
-        section = self._changed("tags", twin.tags_section, change)
-        self._put(client_id, replace(twin, tags_section=section, etag=_next_etag(twin.etag)))
+        self.update(client_id, tags=patch)
 
     def remove(self, client_id: str) -> None:
-        """Forget a twin."""
+        """Forget a twin. Raises StoreError."""
+        self._keeper.write(self.removal(client_id))
+        self.forget(client_id)
+
+    def removal(self, client_id: str) -> list[KeptChange]:
+        """What `remove` makes of what is kept; `forget` is for when that has been done."""
+        return [(TWIN, f"{client_id} {name}", None) for name in SECTIONS]
+
+    def forget(self, client_id: str) -> None:
+        """Forget a twin that is kept no more."""
         self._twins.pop(client_id, None)
         self._wires.pop(client_id, None)
 
@@ -156,6 +166,10 @@ class Twins:
         The answer ends that.
         """
         return self._observers.subscribe(observer)
+
+    def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the client id after each change of tags; the answer ends that."""
+        return self._tag_observers.subscribe(observer)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""
@@ -182,9 +196,21 @@ class Twins:
         version = section.version + 1
         return Section(freeze(merged), text, version, _touched(section.updated, patch, (self._now(), version)))
 
-    def _put(self, client_id: str, twin: Twin) -> None:
-        self._twins[client_id] = replace(twin, version=twin.version + 1, last_updated=self._now())
+    def _put(self, client_id: str, twin: Twin, sections: Mapping[Name, Section], etag: str) -> Twin:
+        changed = replace(
+            twin,
+            tags_section=sections.get("tags", twin.tags_section),
+            desired_section=sections.get("desired", twin.desired_section),
+            reported_section=sections.get("reported", twin.reported_section),
+            version=twin.version + 1,
+            etag=etag,
+            last_updated=self._now(),
+        )
+        names = sections if twin.version > 1 else SECTIONS  # the first change says when the others came into being, too
+        self._keeper.write([(TWIN, f"{client_id} {name}", section_document(changed, name)) for name in names])
+        self._twins[client_id] = changed
         self._wires.pop(client_id, None)
+        return changed
 
 
 def _empty(now: float) -> Twin:
@@ -212,6 +238,14 @@ def _taken(name: Name, patch: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as wrong:
         raise TwinRefusedError(400, f"the {name} of a twin must be a JSON object: {wrong}") from None
     return copied
+
+
+def _patch(name: Name, before: Mapping[str, Any], change: Mapping[str, Any] | None, *, anew: bool) -> dict[str, Any]:
+    """What a back end's change comes to as a patch."""
+    if change is None:
+        return dict.fromkeys(before)
+    taken = _taken(name, change)
+    return _replacing(before, _merge(_NOTHING, taken)) if anew else taken
 
 
 def _merge(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from gateway.ports import claim
-from gateway.web.guard import Application
+from gateway.web.guard import Application, Receive, Scope, Send
 
 _KEEP_ALIVE = 30  # seconds; service SDKs keep connections open between calls
 
@@ -23,8 +23,10 @@ class WebServer:
     """Serves `app` on `bind:port`, with TLS when there is a context."""
 
     def __init__(self, app: Application, tls: ssl.SSLContext | None = None) -> None:
+        self._app = app
+        self._stopping = False
         config = uvicorn.Config(
-            app,
+            self._call,
             http="h11",
             ws="none",
             lifespan="off",
@@ -42,6 +44,16 @@ class WebServer:
         self._server.lifespan = config.lifespan_class(config)
         self._bound: socket.socket | None = None
 
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            # uvicorn logs a call that is cut off as a failure of the application, until it knows that nobody is there.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
     async def start(self, bind: str, port: int, option: str) -> int:
         """Open the port, 0 for any free one; returns which. PortError names `option`."""
         bound = claim(bind, port, option)
@@ -54,6 +66,7 @@ class WebServer:
         """Close the port and every connection; calls that are under way are cut off."""
         if self._bound is None:
             return
+        self._stopping = True
         for listener in self._server.servers:
             listener.close()
         self._bound.close()

@@ -19,7 +19,7 @@ from certs.capture import parse_address
 from certs.files import read, read_certificates
 from gateway import Settings
 from gateway.store.folder import StateFolder
-from gateway.upstream import Registry
+from gateway.upstream.reading import kept_registry
 from scenarios import ready
 from scenarios.check.configured import configured_in
 from scenarios.check.subject import AMQP, HTTPS, MQTT, PORTS, TRUST_BUNDLE, Address, Configured, LeafDevice, Subject
@@ -142,10 +142,12 @@ def _hub(given: str | None, configured: Configured | None) -> dict[str, Address 
 
 def registered(state: Path | None) -> tuple[LeafDevice, ...] | str:
     """The leaves of the registry in a state folder, which is only read; a text says why there is none."""
-    path = None if state is None else StateFolder(state, None, Settings(), logging.getLogger(__name__)).registry
-    if path is None or not path.exists():
+    folder = None if state is None else StateFolder(state, None, Settings(), logging.getLogger(__name__))
+    if folder is None or folder.hub is None or folder.registry is None:
         return _NO_REGISTRY
-    registry = Registry(path)
+    registry = kept_registry(folder.hub, folder.registry)
+    if registry is None:
+        return _NO_REGISTRY
     own = next((device.device_id for device in registry if device.module_id == "$edgeHub"), "")
     registry.edge_device_id = own
     devices = [device for device in registry if device.module_id is None and device.device_id != own]

@@ -271,7 +271,7 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "messages.db", "messages.lock", "registry.jsonl", "scope.jsonl",
+        "hub.db", "hub.lock", "messages.db", "messages.lock", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -303,18 +303,23 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
 
 
 async def test_damaged_or_newer_store_stops_the_start(chain, tmp_path):
-    """StoreError, the file as it was, nothing left open; the same for the registry."""
+    """StoreError, the file as it was, nothing left open; the same for IoT Hub's database and the registry before it."""
     (tmp_path / "messages.db").write_bytes(b"not a database " * 100)
     before = descriptor_count()
     with pytest.raises(StoreError, match="not a database"):
         await Gateway(chain=chain, state=tmp_path).start()
     assert (tmp_path / "messages.db").read_bytes() == b"not a database " * 100
-    (tmp_path / "messages.db").unlink()
-    (tmp_path / "registry.jsonl").write_text("not json\n")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "hub.db").write_bytes(b"not a database " * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        await Gateway(chain=chain, state=tmp_path / "hub").start()
+    assert (tmp_path / "hub" / "hub.db").read_bytes() == b"not a database " * 100
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "registry.jsonl").write_text("not json\n")
     with pytest.raises(RegistryError, match="cannot read the registry"):
-        await Gateway(chain=chain, state=tmp_path).start()
+        await Gateway(chain=chain, state=tmp_path / "old").start()
+    assert (tmp_path / "old" / "registry.jsonl").read_text() == "not json\n"
     assert descriptor_count() == before
-    assert (tmp_path / "registry.jsonl").read_text() == "not json\n"
 
 
 async def test_state_is_for_one_gateway_at_a_time(start, chain, tmp_path):

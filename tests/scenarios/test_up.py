@@ -85,14 +85,15 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
     assert set(facts) == always | {"https_port", "metrics_port", "admin_url"}
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+", facts["admin_url"])
     assert facts["https_port"] not in (0, facts["mqtt_port"])
-    assert facts["hub"] == {
-        "hostname": "hub.leafgate.test",
-        "https_port": None,
-        "service_connection_string": None,
-        "service_connection_string_named": None,
-        "feed_url": None,
-        "c2d_url": None,
-    }
+    hub = facts["hub"]
+    port, rest = hub["https_port"], r";SharedAccessKeyName=iothubowner;SharedAccessKey=[A-Za-z0-9+/]{43}="
+    assert port not in (0, facts["mqtt_port"], facts["https_port"])
+    assert re.fullmatch(f"HostName=localhost:{port}{rest}", hub["service_connection_string"])
+    assert re.fullmatch(f"HostName=hub.leafgate.test{rest}", hub["service_connection_string_named"])
+    assert hub["root_ca"] == facts["root_ca"].replace("root.pem", "hub-root.pem")
+    assert hub["hostname"] == "hub.leafgate.test"
+    assert (hub["feed_url"], hub["c2d_url"]) == (None, None)
+    assert len(hub) == 7
     assert list(facts["leaves"]) == ["leaf-1"]
 
 
@@ -110,9 +111,15 @@ def test_guide_has_a_line_for_each_program(tmp_path: Path) -> None:
     """Python, Node, mosquitto_pub and openssl have lines to copy; a name that does not resolve has its ways out."""
     path = tmp_path / "ready.json"
     with running("up", "--mqtt-port", "0", "--hostname", "gw.leafgate.test", "--ready-file", path) as process:
-        port = ready(process, path)["mqtt_port"]
+        facts = ready(process, path)
+        port, hub = facts["mqtt_port"], facts["hub"]
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
+    assert f"  hub     127.0.0.1:{hub['https_port']}  (service API of hub.leafgate.test)" in output
+    assert f"          {hub['service_connection_string']}\n" in output
+    assert f"REQUESTS_CA_BUNDLE={hub['root_ca']} python -c 'from azure.iot.hub import" in output
+    assert f'NODE_EXTRA_CA_CERTS={hub["root_ca"]} node -e \'require("azure-iothub")' in output
+    assert "connects to port 443 only, so start with --hub-port 443 --https-port 8444" in output
     assert re.search(
         r"\n  ends    20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC, gw.leafgate.test \(the server certificate", output
     )

@@ -78,11 +78,6 @@ class ParentHub:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     @property
-    def link(self) -> ParentHub:
-        """The line that telemetry goes up on."""
-        return self
-
-    @property
     def below(self) -> Downlink | None:
         """The Edge Hub of this gateway, while it runs."""
         return self._below
@@ -160,6 +155,10 @@ class ParentHub:
 
         self._leg(client_id).ask_twin(topics.twin_get, b"", self._settings.cloud_operation_timeout, replied)
 
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected; its model is told above when its connection is opened there."""
+        self._leg(client_id).model_id = model_id
+
     def report(
         self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError | None], None]
     ) -> None:
@@ -235,7 +234,7 @@ class ParentHub:
             if not self._credentials.complete:
                 raise ParentError("http", f"the parent does not tell the key of {leg.client_id}", refused=True)
         chain = self._chain(leg.client_id) if leg.token is None else None
-        name = topics.username(self.parent.hub_hostname, leg.client_id, chain)
+        name = topics.username(self.parent.hub_hostname, leg.client_id, chain, leg.model_id)
         hello = Hello(leg.client_id, name, leg.token or self._credentials.token())
         return await self._limited(self._open(hello, leg))
 

@@ -106,6 +106,7 @@ class Leg:
         self.left = False  # its client has disconnected: nothing keeps the line but what is under way
         self.line: Line | None = None
         self.due = 0.0
+        self.model_id: str | None = None
         self.token: str | None = None  # of a client that this gateway cannot speak for: it speaks for itself
         self._owner = owner
         self._features: set[Feature] = set()

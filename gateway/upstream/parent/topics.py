@@ -102,7 +102,8 @@ def method_answer(status: int, request_id: str) -> str:
     return f"$iothub/methods/res/{status}/?$rid={request_id}"
 
 
-def username(hub: str, client_id: str, chain: str | None) -> str:
+def username(hub: str, client_id: str, chain: str | None, model_id: str | None = None) -> str:
     """The CONNECT user name of who speaks for `client_id`, with the auth-chain last as the .NET SDK has it."""
+    model = "" if model_id is None else f"&model-id={quote(model_id, safe='')}"
     spoken = "" if chain is None else f"&auth-chain={quote(chain, safe='')}"
-    return f"{hub}/{client_id}/?api-version=2021-04-12&DeviceClientType=leafgate{spoken}"
+    return f"{hub}/{client_id}/?api-version=2021-04-12&DeviceClientType=leafgate{model}{spoken}"

@@ -7,9 +7,10 @@ import stat
 
 import pytest
 
-from gateway import Device, RegistryError
+from gateway import Device, ManualClock, RegistryError, StoreError
 from gateway.hub.service_identity import Authentication, device_scope
 from gateway.upstream import Registry
+from gateway.upstream.database import HubDatabase
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
@@ -121,73 +122,71 @@ def test_device_with_a_thumbprint_gets_no_keys():
 
 def test_registry_survives_a_restart(tmp_path):
     """Additions, changes and removals are read back in order; the file is 0600 and its new folder 0700."""
-    path = tmp_path / "state" / "registry.jsonl"
-    registry = Registry(path)
-    for name in ("a", "b", "c"):
+    path = tmp_path / "state" / "hub.db"
+    registry = Registry(HubDatabase(path))
+    for name in ("c", "b", "a", "gone"):
         registry.add(Device(name))
-    registry.add(Device("a", "m", thumbprints=("AB", "CD")))
-    registry.update(Device("b", primary_key=KEY, enabled=False))
-    registry.remove("c")
-    again = Registry(path)
-    assert [again.get(*key) for key in (("a",), ("a", "m"), ("b",), ("c",))] == [
-        registry.get("a"),
-        Device("a", "m", thumbprints=("AB", "CD")),
-        Device("b", primary_key=KEY, enabled=False),
-        None,
-    ]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    registry.add(Device("a", "m", thumbprints=("AB", "CD"), managed_by="me"))
+    registry.add(Device("d", edge=True, parent=None))
+    registry.add(Device("e", authentication="certificateAuthority", parent="d"))
+    registry.update(Device("b", primary_key=KEY, enabled=False, status_reason="in repair"))
+    registry.remove("gone")
+    again = Registry(HubDatabase(path))
+    assert list(again) == list(registry)
+    assert [device.client_id for device in again] == ["c", "b", "a", "a/m", "d", "e"]
+    assert again.get("b") == Device("b", primary_key=KEY, enabled=False, status_reason="in repair")
+    for device in registry:
+        kept = again.get(device.device_id, device.module_id)
+        expected = (device.generation_id, device.etag, device.status_updated)
+        assert (kept.generation_id, kept.etag, kept.status_updated) == expected
+    assert [module.module_id for module in again.modules("a")] == ["m"]
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(
-    "line",
-    [b"no json", b"[]", b"{}", b'{"set": {}}', b'{"set": {"device_id": "a"}}', b'{"removed": 1}', b'"set"', b"\xff\xfe",
-     b'{"set": {"device_id": "a", "thumbprints": [], "more": 1}}',
-     b'{"set": {"device_id": "a", "thumbprints": [], "authentication": "faith"}}'],
-)  # fmt: skip
-def test_damaged_registry_is_refused_and_left_alone(tmp_path, line):
+    "body", ["[]", "{}", '{"more": 1, "device_id": "a"}', '{"device_id": "a", "authentication": "faith"}', '"text"']
+)
+def test_entry_that_is_no_device_is_refused_and_left_alone(tmp_path, body):
     """One clear error that quotes nothing of the file, which holds keys."""
-    path = tmp_path / "registry.jsonl"
-    Registry(path).add(Device("press", primary_key=KEY))
-    damaged = path.read_bytes() + line + b"\n"
-    path.write_bytes(damaged)
-    with pytest.raises(RegistryError, match="cannot read the registry") as error:
-        Registry(path)
-    assert KEY not in error.value.message
-    assert line.decode(errors="replace") not in error.value.message
+    database = HubDatabase(tmp_path / "hub.db")
+    Registry(database).add(Device("press", primary_key=KEY))
+    database.write([("device", "press", body)])
+    with pytest.raises(StoreError, match=r"an entry of the registry cannot be read: (Type|Key|Value)Error") as error:
+        Registry(database)
     assert "it was not changed" in error.value.hint
-    assert path.read_bytes() == damaged
+    assert database.load("device") == {"press": json.loads(body)}
 
 
 def test_module_without_its_device_in_the_file_is_unknown(tmp_path):
     """A file that somebody has edited must not break a CONNECT."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
+    database = HubDatabase(tmp_path / "hub.db")
+    registry = Registry(database)
     registry.add(Device("press"))
     registry.add(Device("press", "filter"))
-    path.write_text(path.read_text().splitlines()[1] + "\n")
-    assert Registry(path).service_identity("press/filter") is None
-    assert Registry(path).in_scope("press/filter") is None
+    database.keep("device", "press", None)
+    assert Registry(database).service_identity("press/filter") is None
+    assert Registry(database).in_scope("press/filter") is None
 
 
-def test_registry_that_cannot_be_written_changes_nothing(tmp_path):
-    """A folder where the file should be: RegistryError, and the device is not registered."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
-    path.mkdir()
-    with pytest.raises(RegistryError, match="cannot write the registry"):
-        registry.add(Device("press"))
-    assert "press" not in registry
-
-
-def test_registry_file_is_one_line_per_change(tmp_path):
-    """Registering stays cheap with thousands of devices: nothing is rewritten."""
-    path = tmp_path / "registry.jsonl"
-    registry = Registry(path)
-    for number in range(100):
-        registry.add(Device(f"d{number}"))
-    lines = path.read_text().splitlines()
-    assert [json.loads(line)["set"]["device_id"] for line in lines] == [f"d{number}" for number in range(100)]
+def test_registry_that_cannot_be_written_changes_nothing(keeper):
+    """StoreError from each kind of change; memory is as before, and goes on once there is room."""
+    registry = Registry(keeper, edge_device_id="gw")
+    device = registry.add(Device("press"))
+    registry.add(Device("press", "filter"))
+    before = list(registry)
+    keeper.full = True
+    for change in (
+        lambda: registry.add(Device("new")),
+        lambda: registry.update(dataclasses.replace(device, enabled=False)),
+        lambda: registry.remove("press"),
+        lambda: registry.remove("gw"),
+    ):
+        with pytest.raises(StoreError):
+            change()
+        assert [(one, one.etag) for one in registry] == [(one, one.etag) for one in before]
+    keeper.full = False
+    assert registry.remove("press") == ("press/filter", "press")
 
 
 def test_keys_are_in_no_repr():
@@ -247,20 +246,6 @@ def test_generation_stays_and_etag_changes():
     assert first.generation_id.isdigit()
 
 
-def test_registry_written_before_there_were_scopes_is_read(tmp_path):
-    """Its devices are children of the gateway; what they lack is the same at each start."""
-    path = tmp_path / "registry.jsonl"
-    old = {"device_id": "press", "module_id": None, "primary_key": KEY, "secondary_key": "", "enabled": True}
-    lines = [old | {"thumbprints": []}, old | {"device_id": "lathe", "primary_key": "", "thumbprints": ["AB"]}]
-    path.write_text("".join(json.dumps({"set": line}) + "\n" for line in lines))
-    one, two = (Registry(path, edge_device_id="gw") for _ in range(2))
-    assert one.get("press") == Device("press", primary_key=KEY)
-    assert one.in_scope("press").keys == (KEY,)
-    assert one.in_scope("lathe").authentication == Authentication.SELF_SIGNED
-    assert one.scope() == two.scope()
-    assert one.in_scope("press").generation_id != one.in_scope("lathe").generation_id
-
-
 # -- scope -------------------------------------------------------------------------------------------------------------
 
 
@@ -281,7 +266,7 @@ def nested():
 
 def test_scope_is_what_hangs_below_the_gateway(nested):
     """Its own device and modules, children, their children, and their modules; nobody else."""
-    inside = {"gw", "gw/$edgeHub", "leaf", "leaf/m", "lower", "lower/$edgeHub", "lower/m", "lower-leaf", "lower-leaf/m"}
+    inside = {"gw", "gw/$edgeHub", "leaf", "leaf/m", "lower", "lower/m", "lower-leaf", "lower-leaf/m"}
     assert {identity.client_id for identity in nested.scope()} == inside
     outside = {"stranger", "stranger/m", "elsewhere", "elsewhere-leaf", "ghost", "ghost/m", "leaf/ghost", "", "/"}
     assert [name for name in inside if nested.in_scope(name) is None] == []
@@ -335,7 +320,7 @@ def test_five_edge_devices_may_hang_below_each_other():
 
 def test_gateway_is_registered_once(tmp_path):
     """With its module; a device that is no edge device cannot be the gateway."""
-    path = tmp_path / "registry.jsonl"
+    path = HubDatabase(tmp_path / "hub.db")
     first = Registry(path, edge_device_id="gw")
     assert (first.get("gw").edge, first.get("gw", "$edgeHub").primary_key != "") == (True, True)
     assert Registry(path, edge_device_id="gw").get("gw") == first.get("gw")
@@ -352,3 +337,159 @@ def test_identity_json_is_that_of_the_service_api(nested):
     assert (shown["status"], shown["etag"], shown["statusReason"]) == ("disabled", device.etag, None)
     assert nested.identity_json("leaf", "m")["moduleId"] == "m"
     assert nested.identity_json("ghost") is None
+
+
+def test_identity_json_has_the_status_with_its_reason_and_time():
+    """The time is that of the last change between enabled and disabled, and never for one that has not changed."""
+    clock = ManualClock(1_000.0)
+    registry = Registry(now=clock.now)
+    device = registry.add(Device("press", status_reason="new"))
+    shown = registry.identity_json("press")
+    assert (shown["statusReason"], shown["statusUpdatedTime"]) == ("new", "0001-01-01T00:00:00Z")
+    registry.update(dataclasses.replace(device, enabled=False, status_reason="in repair"))
+    clock.advance(60)
+    registry.update(dataclasses.replace(device, enabled=False, status_reason="still"))
+    shown = registry.identity_json("press")
+    assert (shown["statusReason"], shown["statusUpdatedTime"]) == ("still", "1970-01-01T00:16:40.0000000Z")
+
+
+def test_identity_json_of_a_module_has_what_a_module_has():
+    """Its owner, and neither a status nor capabilities nor scopes."""
+    registry = Registry()
+    registry.add(Device("press"))
+    module = registry.add(Device("press", "filter", managed_by="iotEdge"))
+    assert registry.identity_json("press", "filter") == {
+        "deviceId": "press",
+        "moduleId": "filter",
+        "managedBy": "iotEdge",
+        "generationId": module.generation_id,
+        "etag": module.etag,
+        "authentication": {
+            "type": "sas",
+            "symmetricKey": {"primaryKey": module.primary_key, "secondaryKey": module.secondary_key},
+            "x509Thumbprint": {"primaryThumbprint": None, "secondaryThumbprint": None},
+        },
+    }
+
+
+# -- what IoT Hub answers ----------------------------------------------------------------------------------------------
+
+
+def refusal(act, *arguments, **named):
+    """The status and the name of the error that something raises."""
+    with pytest.raises(RegistryError) as error:
+        act(*arguments, **named)
+    assert error.value.status == error.value.code // 1000
+    return error.value.status, error.value.code.name
+
+
+def test_refusals_have_the_status_and_the_code_of_iot_hub(nested):
+    """400 for what it does not take, 404 for what is not there, 409 for what is there already."""
+    assert refusal(nested.add, Device("a b")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", primary_key="!")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", status_reason="x" * 129)) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", status_reason="\ud800")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("new", thumbprints=("\ud800",))) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("leaf", "new", managed_by="\ud800")) == (400, "ArgumentInvalid")
+    assert refusal(nested.add, Device("leaf")) == (409, "DeviceAlreadyExists")
+    assert refusal(nested.add, Device("leaf", "m")) == (409, "ModuleAlreadyExistsOnDevice")
+    assert refusal(nested.add, Device("ghost", "m")) == (404, "DeviceNotFound")
+    for act in (nested.update, lambda device: nested.remove(device.device_id, device.module_id)):
+        assert refusal(act, Device("ghost")) == (404, "DeviceNotFound")
+        assert refusal(act, Device("ghost", "m")) == (404, "DeviceNotFound")
+        assert refusal(act, Device("leaf", "ghost")) == (404, "ModuleNotFound")
+
+
+@pytest.mark.parametrize("condition", [None, "*", '"*"', "{}", '"{}"'])
+def test_change_goes_through_while_its_etag_holds(condition):
+    """Without If-Match, with the wildcard or with the ETag, each with or without quotes, an update and a removal."""
+    registry = Registry()
+    device = registry.add(Device("press"))
+    updated = registry.update(device, etag=condition and condition.format(device.etag))
+    assert updated.etag != device.etag
+    assert registry.get("press") is updated
+    assert registry.remove("press", etag=condition and condition.format(updated.etag)) == ("press",)
+
+
+def test_change_of_something_that_has_changed_is_refused():
+    """412 with the ETag of before, and nothing changes; the same for a removal."""
+    registry = Registry()
+    before = registry.add(Device("press"))
+    now = registry.update(before)
+    for act in (lambda: registry.update(before, etag=before.etag), lambda: registry.remove("press", etag=before.etag)):
+        assert refusal(act) == (412, "PreconditionFailed")
+        assert registry.get("press") is now
+    assert refusal(registry.update, Device("ghost"), etag="*") == (404, "DeviceNotFound")
+
+
+def test_update_without_keys_makes_them():
+    """A device that changes over to keys, and one whose owner asks for new ones, gets both."""
+    registry = Registry()
+    first = registry.add(Device("press", thumbprints=("AB",)))
+    second = registry.update(Device("press"))
+    third = registry.update(Device("press"))
+    assert (first.primary_key, len({second.primary_key, second.secondary_key, third.primary_key})) == ("", 3)
+
+
+def test_modules_of_a_device_are_listed_in_order():
+    """Those that are gone are not."""
+    registry = Registry()
+    registry.add(Device("press"))
+    for name in ("c", "a", "b"):
+        registry.add(Device("press", name))
+    registry.remove("press", "a")
+    assert [module.module_id for module in registry.modules("press")] == ["c", "b"]
+    assert registry.modules("ghost") == ()
+
+
+# -- scopes as the REST API has them -----------------------------------------------------------------------------------
+
+
+def scope_of(registry, device_id):
+    """The device scope of an edge device."""
+    return device_scope(device_id, registry.get(device_id).generation_id)
+
+
+def test_parent_is_found_by_its_scope(nested):
+    """A leaf's deviceScope, or parentScopes, or both; an edge device's parentScopes beside its own scope."""
+    gateway, lower = scope_of(nested, "gw"), scope_of(nested, "lower")
+    find = nested.scopes.parent_of
+    assert find(Device("new"), lower) == "lower"
+    assert find(Device("new"), lower, [lower]) == find(Device("new"), None, [lower]) == "lower"
+    assert find(Device("new"), None) is find(Device("new"), "") is None
+    assert find(Device("new", edge=True), None, [gateway]) == "gw"
+    assert find(Device("lower", edge=True), lower, [gateway]) == "gw"
+    assert find(Device("lower", edge=True), lower) is None
+    child = nested.add(Device("new", parent=find(Device("new"), lower)))
+    assert nested.identity_json(child.device_id)["parentScopes"] == [lower]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["nonsense", "ms-azure-iot-edge://ghost-1", "ms-azure-iot-edge://lower-600", "ms-azure-iot-edge://leaf-{leaf}",
+     "{lower}", "MS-AZURE-IOT-EDGE://lower-{lower}", "ms-azure-iot-edge://lower", "ms-azure-iot-edge://-"],
+)  # fmt: skip
+def test_scope_that_no_edge_device_has_is_refused(nested, scope):
+    """Random text, an unknown device, another generation, a device that is no edge device: 400."""
+    scope = scope.format(lower=nested.get("lower").generation_id, leaf=nested.get("leaf").generation_id)
+    assert refusal(nested.scopes.parent_of, Device("new"), scope) == (400, "ArgumentInvalid")
+    assert refusal(nested.scopes.parent_of, Device("new", edge=True), None, [scope]) == (400, "ArgumentInvalid")
+    assert refusal(nested.scopes.parent_of, Device("lower", edge=True), scope) == (400, "ArgumentInvalid")
+
+
+def test_device_has_one_parent_and_not_itself(nested):
+    """Two scopes that differ are refused, and so is an edge device below itself."""
+    scopes = [scope_of(nested, "gw"), scope_of(nested, "lower")]
+    assert refusal(nested.scopes.parent_of, Device("new"), *scopes[:1], scopes[1:]) == (400, "ArgumentInvalid")
+    assert refusal(nested.update, Device("lower", edge=True, parent="lower")) == (400, "ArgumentInvalid")
+
+
+def test_children_of_an_edge_device_that_is_gone_have_no_parent(nested):
+    """Also after it is registered anew, since its scope is another one then; the same for the gateway's own device."""
+    nested.remove("lower")
+    nested.add(Device("lower", edge=True))
+    assert nested.get("lower-leaf").parent is None
+    assert nested.in_scope("lower-leaf") is None
+    nested.remove("gw")
+    nested.add(Device("gw", edge=True, parent=None))
+    assert [identity.client_id for identity in nested.scope()] == ["gw"]

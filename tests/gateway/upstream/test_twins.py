@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from gateway import ManualClock
-from gateway.errors import TwinRefusedError
+from gateway.errors import HubCode, TwinRefusedError
 from gateway.upstream.twins import Twins
 
 START = "2023-11-14T22:13:20.000000Z"
@@ -395,3 +395,59 @@ def test_observer_may_change_the_twin_it_is_told_about(twins):
     twins.update_desired("press", {"a": 1})
     assert told == [2, 3, 4]
     assert twins.get("press").desired == {"a": 1, "seen": 3}
+
+
+# -- changes as the REST API makes them --------------------------------------------------------------------------------
+
+
+def test_update_changes_tags_and_desired_properties_together(twins):
+    """One change of the twin: one new version and one new ETag; what is not mentioned stays."""
+    told = []
+    twins.subscribe(lambda *change: told.append(change))
+    first = twins.update("press", tags={"hall": 4}, desired={"speed": 1})
+    assert (first.tags, first.desired, first.version) == ({"hall": 4}, {"speed": 1}, 2)
+    second = twins.update("press", tags={"row": 2, "hall": None})
+    assert (second.tags, second.desired, second.desired_version) == ({"row": 2}, {"speed": 1}, 2)
+    assert twins.update("press") is second
+    assert twins.get("press") is second
+    assert told == [("press", {"speed": 1}, 2)]
+
+
+def test_update_anew_replaces_and_none_clears(twins):
+    """Devices are told null for each property that is gone."""
+    told = []
+    twins.update("press", tags={"a": 1}, desired={"speed": 1, "mode": {"x": 1, "y": 2}})
+    twins.subscribe(lambda _, patch, version: told.append((patch, version)))
+    twin = twins.update("press", tags={"b": 2}, desired={"mode": {"y": 3}}, anew=True)
+    assert (twin.tags, twin.desired) == ({"b": 2}, {"mode": {"y": 3}})
+    twin = twins.update("press", tags=None, desired=None)
+    assert (twin.tags, twin.desired) == ({}, {})
+    assert told == [({"speed": None, "mode": {"x": None, "y": 3}}, 3), ({"mode": None}, 4)]
+
+
+@pytest.mark.parametrize("condition", ["*", '"*"', "{}", '"{}"'])
+def test_update_goes_through_while_its_etag_holds(twins, condition):
+    """The wildcard, or the ETag that the twin has, with or without quotes; a device's changes leave the ETag alone."""
+    etag = twins.update("press", tags={"a": 1}).etag
+    twins.update_reported("press", {"speed": 1})
+    assert twins.update("press", tags={"a": 2}, etag=condition.format(etag)).tags == {"a": 2}
+
+
+def test_update_of_a_twin_that_has_changed_is_refused(twins):
+    """412 PreconditionFailed; nothing changes and nobody is told."""
+    etag = twins.get("press").etag
+    now = twins.update("press", desired={"speed": 1})
+    twins.subscribe(lambda *_: pytest.fail("nothing has changed"))
+    with pytest.raises(TwinRefusedError) as error:
+        twins.update("press", tags={"a": 1}, desired={"speed": 2}, etag=etag)
+    assert (error.value.status, error.value.code) == (412, HubCode.PreconditionFailed)
+    assert twins.get("press") is now
+
+
+def test_update_that_is_half_wrong_changes_nothing(twins):
+    """Good tags with desired properties that are none: 400 ArgumentInvalid, and the tags are as before."""
+    before = twins.update("press", tags={"a": 1})
+    with pytest.raises(TwinRefusedError) as error:
+        twins.update("press", tags={"a": 2}, desired={"a.b": 1})
+    assert (error.value.status, error.value.code) == (400, HubCode.ArgumentInvalid)
+    assert twins.get("press") is before

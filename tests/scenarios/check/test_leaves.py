@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.upstream import Device, Registry
+from gateway.upstream.database import HubDatabase
 from scenarios.check.leaves import leaf_parent
 from scenarios.check.model import Status
 from scenarios.check.sources import registered
@@ -14,7 +15,12 @@ from tests.scenarios.check.conftest import subject
 
 def registry(folder: Path) -> Registry:
     """The registry that a gateway keeps in its state folder."""
-    return Registry(folder / "registry.jsonl", edge_device_id="edge-1", hub_hostname="hub.test")
+    return Registry(HubDatabase(folder / "hub.db"), edge_device_id="edge-1", hub_hostname="hub.test")
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """What is on the disk; readers make their marks in the shared memory of SQLite, which is none of that."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
 def test_children_are_ok_and_strangers_are_an_error(tmp_path: Path) -> None:
@@ -29,12 +35,12 @@ def test_children_are_ok_and_strangers_are_an_error(tmp_path: Path) -> None:
         Device("theirs", parent="elsewhere"),
     ):
         made.add(device)
-    before = (tmp_path / "registry.jsonl").read_bytes()
+    before = kept(tmp_path)
     outcome = leaf_parent.run(subject(leaves=registered(tmp_path)))
     assert outcome.status is Status.ERROR
     assert outcome.facts["outside"] == ["stranger", "elsewhere", "theirs"]
     assert "CONNACK 5" in outcome.details[0]
-    assert (tmp_path / "registry.jsonl").read_bytes() == before
+    assert kept(tmp_path) == before
 
 
 def test_disabled_child_is_a_warning(tmp_path: Path) -> None:

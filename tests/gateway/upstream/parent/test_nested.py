@@ -196,6 +196,17 @@ async def test_token_of_a_device_out_of_scope_is_tried_at_the_parent(plant, good
         assert auth_chains(top)["fan"] is None
 
 
+async def test_model_of_a_leaf_is_told_above(plant):
+    """Its id goes up in the user name, so that the cloud knows what the leaf is."""
+    top = await plant.start()
+    child = await plant.below("edge2")
+    plant.leaf("press", "edge2")
+    name = "hub.leafgate.test/press/?api-version=2021-04-12&model-id=dtmi%3Aplant%3APress%3B1"
+    await child.join(username=name)
+    await plant.until(lambda: "press" in connected(top))
+    assert top.gateway._process.edge.clients.get("press").proof.identity.model_id == "dtmi:plant:Press;1"
+
+
 async def test_client_that_unsubscribes_does_so_at_the_parent(plant):
     """What a leaf no longer takes, nobody takes for it."""
     top = await plant.start()
