@@ -18,7 +18,7 @@ demo: $(STAMP)  ## chain, gateway, three leaves, then failures with their reason
 test: $(STAMP)  ## all tests that need nothing but Python
 	$(BIN)/python -m pytest -q -n 2 -m "not interop"
 
-test-interop: $(STAMP)  ## real third-party programs: openssl, mosquitto_pub, Azure's device SDKs for Python and Node.js
+test-interop: $(STAMP)  ## real third-party programs: openssl, mosquitto_pub, Azure's SDKs of devices and services
 	$(BIN)/python -m pytest -q -n 2 -m interop
 
 matrix: $(STAMP)  ## every measured chain against every TLS stack on this machine

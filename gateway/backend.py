@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from certs import Chain
 from gateway.clock import Clock
 from gateway.errors import GatewayError
+from gateway.faults import Faults
 from gateway.hub.authchain import EDGE_HUB
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
@@ -38,6 +39,7 @@ class BackEnd:
     clock: Clock
     log: logging.Logger
     upstream: IotHub
+    faults: Faults
     parent: ParentHub | None = None  # the gateway above; `upstream` has nothing to say then
     _folder: StateFolder
     _registry: Registry | None
@@ -54,10 +56,19 @@ class BackEnd:
         """Whether Edge Hub takes connections."""
         raise NotImplementedError
 
+    async def settled(self) -> None:
+        """Wait until everything that is due by the clock, a restart say, has been done."""
+        raise NotImplementedError
+
     @property
     def connected_clients(self) -> int:
         """How many devices and modules are connected."""
         return 0 if self._process is None else len(self._process.edge.clients)
+
+    @property
+    def connected(self) -> tuple[str, ...]:
+        """The client ids of those."""
+        return () if self._process is None else tuple(client.id for client in self._process.edge.clients)
 
     @property
     def registry(self) -> Registry:
@@ -70,6 +81,7 @@ class BackEnd:
                 hub_hostname=self.hub_hostname,
                 now=self.clock.now,
             )
+            self._registry.subscribe(self.upstream.notifications.registry_changed)
         return self._registry
 
     @property

@@ -91,9 +91,17 @@ class ManualClock:
         return lambda: self._observers.remove(moved)
 
     def advance(self, seconds: float) -> None:
-        """Move the hour of day for everybody; connections notice nothing."""
+        """Move the hour of day for everybody; connections notice nothing.
+
+        Raises what an observer raises, a chain that cannot be dated anew say; then it is as late as before.
+        """
         self._passed += seconds
-        self.step(seconds)
+        try:
+            self.step(seconds)
+        except BaseException:
+            self._passed -= seconds
+            self._now -= seconds
+            raise
 
     def step(self, seconds: float) -> None:
         """Set this clock alone, as NTP does: neither leaves nor timers notice."""
@@ -108,3 +116,27 @@ class ManualClock:
     def _tell(self) -> None:
         for moved in tuple(self._observers):
             moved()
+
+
+class MovableClock(ManualClock):
+    """The machine's time, which goes on, plus what was added; timers of connections keep running by the machine's."""
+
+    def __init__(self) -> None:
+        super().__init__(start=0.0)
+
+    def now(self) -> float:
+        """Seconds since 1970 UTC, as the gateway believes."""
+        return time.time() + super().now()
+
+    def monotonic(self) -> float:
+        """Seconds of the machine's monotonic clock, with what has elapsed by hand."""
+        return time.monotonic() + super().monotonic()
+
+    def running(self) -> float:
+        """Seconds of the machine's monotonic clock, with what was made to pass."""
+        return time.monotonic() + super().running()
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which it is ahead of the machine's."""
+        return super().now()

@@ -58,6 +58,17 @@ class Settings(BaseModel):
     track_device_state: bool = Field(
         default=True, description="drop what IoT Hub refuses of a device, instead of trying for ever (TrackDeviceState)"
     )
+    twin_change_events: bool = Field(default=True, description="IoT Hub tells of changes of twins in the feed")
+    device_lifecycle_events: bool = Field(
+        default=False, description="IoT Hub tells of devices and modules that are created or deleted"
+    )
+    device_connection_state_events: bool = Field(
+        default=False, description="IoT Hub tells of clients that connect or disconnect"
+    )
     inbox_limit: int = Field(default=100_000, gt=0, description="messages the upstream inbox keeps in memory")
     inbox_byte_limit: int = Field(default=1 << 28, gt=0, description="bytes of messages that it keeps in memory")
+    feed_limit: int = Field(
+        default=1_000_000, ge=0, description="messages that --state keeps of what arrived upstream; 0 keeps none"
+    )
+    feed_byte_limit: int = Field(default=1 << 30, gt=0, description="bytes of them that it keeps, more or less")
     durability: Literal["normal", "full"] = Field(default="normal", description="full: fsync each commit")

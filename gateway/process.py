@@ -37,6 +37,7 @@ from gateway.hub.messages import Message
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
+from gateway.store.gate import letting_go_after
 from gateway.upstream.hub import Downlink
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Surroundings:
     log: logging.Logger
     amqtt_plugins: Mapping[str, Any] | None = None
     parent: ParentHub | None = None  # `upstream` if that is another gateway
+    keep: Callable[[], None] | None = None  # what has arrived is kept above before it is let go of here
 
 
 class EdgeProcess:
@@ -117,6 +119,8 @@ class EdgeProcess:
     async def _start(self, tls: TlsContext, rules: Rules) -> None:
         around, log, now = self._around, self._around.log, self._around.clock.now
         store = around.folder.open_store()
+        if around.keep is not None:
+            store = letting_go_after(around.keep, store)
         self._exit.callback(store.close)
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()

@@ -28,10 +28,13 @@ from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
 from gateway.upstream import Inbox, Registry
+from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
 from gateway.upstream.parent.place import Parent, read_trust, trust
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks.sqlite import SqliteLog
 
 
 class Gateway(BackEnd):
@@ -52,8 +55,8 @@ class Gateway(BackEnd):
     `parent_connection`, the connection string of this gateway's own edge device, which also says its id and the hub;
     devices are registered at the top. `parent_trust` is the PEM file that the parent is judged by, by default this
     chain's own root; `parent_address` (address, MQTT port, HTTPS port) is where TCP goes instead of the name and ports
-    8883 and 443. `amqtt_plugins` are plugins of amqtt (dotted class name -> configuration) that get the broker's
-    events.
+    8883 and 443. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
+    -> configuration) that get the broker's events.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Gateway(BackEnd):
         tls: Sequence[TlsVersion] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        sinks: Sequence[Sink] = (),
         amqtt_plugins: Mapping[str, Any] | None = None,
         log: logging.Logger | None = None,
     ) -> None:
@@ -93,13 +97,16 @@ class Gateway(BackEnd):
         self.events = Events()
         self.log = log or private_logger()
         self.faults = Faults(self.log)
-        inbox = Inbox(self.settings.inbox_limit, self.settings.inbox_byte_limit)
+        limits = self.settings.inbox_limit, self.settings.inbox_byte_limit
+        inbox = Inbox(*limits, now=self.clock.now, log=self.log)
+        self._sinks = tuple(sinks)
         link = Link(inbox, self.clock.now, self.log, track_device_state=self.settings.track_device_state)
         self._folder = StateFolder(state, store, self.settings, self.log)
         keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
-        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, keeper=keeper, log=self.log)
+        notify = _notified(self.settings)
+        self.upstream = IotHub(lambda: self.registry, inbox, self.clock, link, notify, keeper=keeper, log=self.log)
         if above is None:
-            self.events.subscribe(self._connection_changed)
+            self.events.subscribe(self._connections_changed)
         else:
             from gateway.upstream.parent.hub import ParentHub  # noqa: PLC0415 - paho is for nested gateways alone
 
@@ -116,6 +123,7 @@ class Gateway(BackEnd):
             bind=bind,
             upstream=self.parent or self.upstream,
             parent=self.parent,
+            keep=inbox.keep if self.parent is None else None,
             folder=self._folder,
             clock=self.clock,
             settings=self.settings,
@@ -134,6 +142,7 @@ class Gateway(BackEnd):
         if self._process is not None or self.life.down:
             raise GatewayError("the gateway is running already", "restart() starts an Edge Hub that is down")
         try:
+            self._open_inbox()
             await self._start()
             await self._fronts.start(self)
         except BaseException:
@@ -185,6 +194,16 @@ class Gateway(BackEnd):
         self._process = process
         self._started_ports = process.port, process.https_port
 
+    def _open_inbox(self) -> None:
+        """Let what arrives go to the log beside the other state, and to every sink. Raises StoreError."""
+        self._folder.prepare(self.served.trust_pem)
+        path, limits = self._folder.arrived, self.settings
+        sinks = list(self._sinks)
+        if path is not None and limits.feed_limit:
+            kept = {"limit": limits.feed_limit, "byte_limit": limits.feed_byte_limit}
+            sinks.insert(0, SqliteLog(path, **kept, durability=limits.durability, log=self.log))
+        self.upstream.inbox.open(sinks)
+
     async def stop(self) -> None:
         """Close every connection and put everything away; safe to call twice."""
         self._stop_watching()
@@ -196,6 +215,7 @@ class Gateway(BackEnd):
     async def _put_away(self) -> None:
         await self._fronts.stop()
         await self._end_process()
+        self.upstream.inbox.close()
         self.upstream.close()
         self._folder.close()
 
@@ -244,6 +264,16 @@ class Gateway(BackEnd):
         return None if self.admin_port is None else f"http://{_host(self.bind)}:{self.admin_port}"
 
     @property
+    def feed_url(self) -> str | None:
+        """Where what arrived upstream is read there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/feed"
+
+    @property
+    def c2d_url(self) -> str | None:
+        """Where cloud-to-device messages are taken there; None when there is none."""
+        return None if self.admin_url is None else f"{self.admin_url}/api/v1/c2d"
+
+    @property
     def admin_token(self) -> str | None:
         """What programs of other machines have to show there; None on loopback."""
         return self._fronts.token
@@ -278,9 +308,11 @@ class Gateway(BackEnd):
         """The chain as clients meet it: what has aged by the gateway's clock is dated back to the machine's."""
         return self._serving.aged(self.chain)
 
-    def _connection_changed(self, event: Event) -> None:
+    def _connections_changed(self, event: Event) -> None:
         if isinstance(event, ClientConnected | ClientDisconnected):
-            self.upstream.activity.connection_changed(event.client_id, isinstance(event, ClientConnected))
+            connected = isinstance(event, ClientConnected)
+            self.upstream.activity.connection_changed(event.client_id, connected)
+            self.upstream.notifications.connection_changed(event.client_id, connected)
 
     def _time_moved(self, loop: asyncio.AbstractEventLoop) -> None:
         """Runs wherever the clock is moved, so that whoever moves it hears what cannot age. Raises CertsError."""
@@ -311,6 +343,16 @@ def _parent(hostname: str | None, connection: str | None, address: tuple[str, in
         missing = "parent_hostname" if hostname is None else "parent_connection"
         raise GatewayError(f"a nested gateway needs {missing} too", "give both, or neither")
     return Parent.read(hostname, connection, address)
+
+
+def _notified(settings: Settings) -> list[str]:
+    """The sources of messages that IoT Hub makes itself."""
+    switches = {
+        TWIN_CHANGES: settings.twin_change_events,
+        LIFECYCLE: settings.device_lifecycle_events,
+        CONNECTION_STATE: settings.device_connection_state_events,
+    }
+    return [source for source, on in switches.items() if on]
 
 
 def _host(bind: str) -> str:

@@ -29,8 +29,7 @@ class Arrivals:
                     missing -= sender in (None, _identity(self._taken[-1]))
         except TimeoutError:
             return self._of(sender)
-        while len(self._taken) < len(self._inbox) + self._inbox.forgotten:
-            self._taken.append(await self._inbox.next_message())
+        self._taken.extend(iter(self._inbox.take, None))
         return self._of(sender)
 
     def _of(self, sender: Identity | None) -> list[Delivered]:

@@ -195,6 +195,14 @@ def up(
     state: Annotated[
         Path | None, _option("--state", "Keep certificates, leaves and messages here.", metavar="DIR")
     ] = None,
+    messages: Annotated[
+        Path | None,
+        _option("--messages", "Write what arrives upstream here, as JSON lines; the file is rotated.", metavar="FILE"),
+    ] = None,
+    sink: Annotated[
+        list[str] | None,
+        _option("--sink", "Where else what arrives goes; repeatable.", metavar="NAME[:KEY=VALUE,...]"),
+    ] = None,
     ready_file: Annotated[
         Path | None, _option("--ready-file", "Write the facts as JSON once it is ready.", metavar="FILE")
     ] = None,
@@ -259,6 +267,8 @@ def up(
         parent_address=parent_address,
         edge_device_id=edge_device_id,
         settings=tuple(setting or ()),
+        messages=messages,
+        sinks=tuple(sink or ()),
         state=state,
         ready_file=ready_file,
         log_level=log_level.value if log_level else None,

@@ -53,6 +53,10 @@ def _lines(
     if gateway.https_port is not None:
         yield f"  https   {gateway.bind}:{gateway.https_port}  (MQTT over WebSocket, direct method calls)"
     yield from _hub(gateway)
+    if gateway.admin_url is not None:
+        yield f"  admin   {gateway.admin_url}/api/v1  (/feed what arrived, /c2d, /clock, /state, /openapi.json)"
+    if gateway.admin_token is not None:
+        yield f"  token   {gateway.admin_token}  (Authorization: Bearer TOKEN)"
     yield f"  root    {gateway.root_ca}"
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
@@ -66,6 +70,8 @@ def _lines(
     yield from _resolving(gateway)
     for first in [*leaves.items()][:1]:
         yield from _try_it(gateway, first, actors)
+        if gateway.admin_url is not None and gateway.parent is None:
+            yield from _back_end(first[0])
     yield ""
     yield "Ctrl-C stops it. Whoever is refused shows up here with the probable cause."
 
@@ -191,6 +197,15 @@ def _try_the_hub(gateway: Gateway, port: int) -> Iterator[str]:
     host = text.partition(";")[0].rpartition(":")[0]
     portless = host + text[text.index(";") :]
     yield f"  NODE_EXTRA_CA_CERTS={root} node -e {shlex.quote(_node_back_end(portless))}"
+
+
+def _back_end(leaf: str) -> Iterator[str]:
+    yield ""
+    yield "The cloud's side, from another terminal:"
+    yield ""
+    yield "  leafgate upstream tail"
+    yield f"  leafgate upstream send {shlex.quote(leaf)} 'restart please' --property urgent=yes"
+    yield "  leafgate clock advance +2h"
 
 
 def _leafgate(connection: str, trust: str, actor: Actor | None) -> str:

@@ -32,6 +32,8 @@ def facts(gateway: Gateway, leaves: Mapping[str, str], children: Mapping[str, An
         "https_port": gateway.https_port,
         "metrics_port": gateway.metrics_port,
         "admin_url": gateway.admin_url,
+        # Only where it is needed, which is not on loopback.
+        **({} if gateway.admin_token is None else {"admin_token": gateway.admin_token}),
         "root_ca": str(gateway.root_ca),
         "state": str(gateway.state),
         "hub": {
@@ -40,11 +42,23 @@ def facts(gateway: Gateway, leaves: Mapping[str, str], children: Mapping[str, An
             "root_ca": str(gateway.hub_root_ca) if served else None,
             "service_connection_string": gateway.service_connection_string() if served else None,
             "service_connection_string_named": gateway.service_connection_string(named=True) if served else None,
-            "feed_url": None,
-            "c2d_url": None,
+            "feed_url": gateway.feed_url,
+            "c2d_url": gateway.c2d_url,
         },
         "leaves": dict(leaves),
         "children": dict(children or {}),
+    }
+
+
+def announcement(gateway: Gateway, ready_file: Path) -> dict[str, Any]:
+    """What commands of the same user find of `gateway`: no keys, only where to ask."""
+    return {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "hostname": gateway.hostname,
+        "admin_url": gateway.admin_url,
+        "admin_token": gateway.admin_token,
+        "ready_file": str(ready_file.absolute()),
     }
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from certs import Chain
-from gateway import Clock, Delivered, Gateway, MethodResult, Settings
+from gateway import Clock, Delivered, Gateway, GatewayError, ManualClock, MethodResult, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.events import Event
 from gateway.faults import Switched
+from gateway.upstream.sinks import Sink
 from leafsim import Device
 from scenarios import ready
 from scenarios.chainplan import ChainPlan, new_seed
@@ -209,6 +210,7 @@ class GatewayHandle:
         tls: tuple[TlsVersion, ...] | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        sinks: Sequence[Sink] = (),
         **plan: Any,
     ) -> None:
         self.events: list[Event] = []
@@ -228,8 +230,9 @@ class GatewayHandle:
                 state=state,
                 store="memory",
                 tls=tls,
-                clock=clock,
+                clock=clock or MovableClock(),
                 settings=settings,
+                sinks=sinks,
             )
             self._gateway.events.subscribe(self.events.append)
             self._thread.run(self._gateway.start())
@@ -319,6 +322,21 @@ class GatewayHandle:
     def restart(self) -> None:
         """Let Edge Hub exit and start again with a new server certificate, or start if it is down; sessions stay."""
         self.wait_for(lambda inner: inner.restart())
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everybody, and wait until everything that is due by then has been done.
+
+        Tokens and messages expire, retries come due, certificates are renewed. Raises CertsError for a chain that
+        cannot age, and GatewayError for a clock that cannot be moved.
+        """
+
+        def move(inner: Gateway) -> None:
+            if not isinstance(inner.clock, ManualClock):
+                raise GatewayError("this gateway lives by the machine's clock, which nobody can move")
+            inner.clock.advance(seconds)
+
+        self.call(move)
+        self.settled()
 
     def settled(self) -> None:
         """Wait until everything that is due by the clock has been done; for after the clock was moved."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from certs import Chain
 from certs.names import common_name
 from certs.rekey import other_authority
-from gateway import Gateway, ManualClock, Settings
+from gateway import Gateway, MovableClock, Settings
 from gateway.events import ClientConnected, ClientDisconnected
 from scenarios.arrivals import Arrivals, difference
 from scenarios.cast import Actor, casting, write_trust
@@ -31,25 +31,6 @@ if TYPE_CHECKING:
     from scenarios.attempt import Attempt
     from scenarios.expectations import Arrived, Verdict
     from scenarios.model import Loaded, Scenario
-
-
-class HubClock(ManualClock):
-    """The machine's time plus what `clock` steps have added; timers of connections keep running."""
-
-    def __init__(self) -> None:
-        super().__init__(start=0.0)
-
-    def now(self) -> float:
-        """Seconds since 1970 UTC, as the hub believes."""
-        return time.time() + super().now()
-
-    def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
-        return time.monotonic() + super().monotonic()
-
-    def running(self) -> float:
-        """The same, with what has been made to pass."""
-        return time.monotonic() + super().running()
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,7 @@ class Stage:
         self.scenario = loaded.scenario
         self.timeline = Timeline()
         self.record = Record(self.timeline)
-        self.clock = HubClock()
+        self.clock = MovableClock()
         self.notes: list[StackNote] = []
         self.last: Actor | None = None
         self._base = loaded.path.parent

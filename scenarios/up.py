@@ -14,9 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from certs import DEFECTS, Chain
-from gateway import Gateway, Settings
+from gateway import Gateway, MovableClock, Settings
 from gateway.config import TlsVersion
 from gateway.faults.catalogue import read
+from gateway.runtime import announced
+from gateway.upstream.sinks import Sink
+from gateway.upstream.sinks import read as read_sink
+from gateway.upstream.sinks.file import JsonLinesFile
 from scenarios import chainsource, guide, nesting, ready
 from scenarios.cast import Actor, casting, register
 from scenarios.catalogue import find, load_all
@@ -62,6 +66,8 @@ def _check(options: Options) -> None:
     parse_settings(options.settings)
     for fault in options.faults:
         read(fault)
+    for sink in options.sinks:
+        read_sink(sink)
 
 
 def _scenario(options: Options) -> Loaded | None:
@@ -81,6 +87,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         exits.callback(show_log(level, as_json=options.log_json))
         above = nesting.above(options)
         source = chainsource.find(options, loaded)
+        sinks = [*map(read_sink, options.sinks), *_messages_file(options)]
         gateway = Gateway(
             chain=source.chain,
             bind=options.bind,
@@ -94,6 +101,8 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             parent_trust=above.trust if above else None,
             parent_address=above.address if above else None,
             state=options.state,
+            clock=MovableClock(),
+            sinks=sinks,
             settings=_settings(options, loaded),
             tls=_tls(options, loaded, source.tls),
         )
@@ -109,11 +118,16 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             service = Service(gateway, below, children=dict(above.children))
         ready_file = options.ready_file or folder / "ready.json"
         _write_ready(ready_file, service)
+        exits.enter_context(announced(ready.announcement(gateway, ready_file)))
         if options.command:
             return await _run_command(options.command, _environment(service, ready_file), stop)
         await asyncio.to_thread(_print_guide, service, loaded)
         await stop.wait()
         return 0
+
+
+def _messages_file(options: Options) -> list[Sink]:
+    return [] if options.messages is None else [JsonLinesFile(options.messages)]
 
 
 def _settings(options: Options, loaded: Loaded | None) -> Settings:

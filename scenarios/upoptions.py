@@ -49,6 +49,8 @@ class Options:
     parent_address: str | None = None
     edge_device_id: str | None = None
     settings: Sequence[str] = ()
+    messages: Path | None = None
+    sinks: Sequence[str] = ()
     state: Path | None = None
     ready_file: Path | None = None
     log_level: str | None = None

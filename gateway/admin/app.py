@@ -1,29 +1,20 @@
-"""The emulator's own interface, `/api/v1`: what no real product has and every test bench needs."""
+"""The emulator's own interface, `/api/v1`: what no real product has and every test bench needs. One router per noun."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 
+from gateway.admin import c2d, clock, feed, health, state
+from gateway.admin.problems import API, install
 from gateway.backend import BackEnd
 
-
-class Health(BaseModel):
-    """Whether Edge Hub takes connections."""
-
-    status: str
-    hostname: str
-    connected_clients: int
+NOUNS = (health, state, feed, c2d, clock)
 
 
 def application(gateway: BackEnd) -> FastAPI:
     """The application for one gateway."""
-    app = FastAPI(title="leafgate", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-
-    @app.get("/api/v1/health")
-    async def health() -> Health:
-        """`up`, or `down` while Edge Hub is not running."""
-        status = "up" if gateway.running else "down"
-        return Health(status=status, hostname=gateway.hostname, connected_clients=gateway.connected_clients)
-
+    app = FastAPI(title="leafgate", version="1", docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json")
+    install(app)
+    for noun in NOUNS:
+        app.include_router(noun.router(gateway), prefix=API)
     return app

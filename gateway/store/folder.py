@@ -64,6 +64,11 @@ class StateFolder:
         """Where the keys of the service API's policies are kept; None when they are not."""
         return None if self._given is None else self._given / "policies.json"
 
+    @property
+    def arrived(self) -> Path | None:
+        """Where what arrived upstream is kept; None when it is not."""
+        return None if self._given is None or self._kind == "memory" else self._given / "arrived.db"
+
     def prepare(self, root_pem: bytes) -> None:
         """Make it. Raises GatewayError."""
         self._write(self.root_ca, root_pem)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.clock import Clock
@@ -20,13 +20,16 @@ from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
 from gateway.hub.twin import ARGUMENT_INVALID, TwinError
 from gateway.upstream.activity import Activity
+from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origins
 from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
+from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
 from gateway.upstream.link import Done, Link, LinkState
 from gateway.upstream.management import KINDS, Management
+from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
 
@@ -53,10 +56,11 @@ class Downlink(Protocol):
 
 
 class IotHub:
-    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and `inbox`, which has what arrived.
+    """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
     `management` is for many devices at once: queries, configurations, jobs. `link` is the line to the gateway, with
-    everything that can be wrong with it; `keeper` has what outlives the hub.
+    everything that can be wrong with it; `notify` names the sources of messages that IoT Hub makes itself; `keeper` has
+    what outlives the hub.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class IotHub:
         inbox: Inbox,
         clock: Clock,
         link: Link,
+        notify: Collection[str] = (TWIN_CHANGES,),
         *,
         keeper: Keeper | None = None,
         log: logging.Logger | None = None,
@@ -77,12 +82,22 @@ class IotHub:
         link.attach(self._link_changed)
         self.identities = Identities(registry, clock.now)
         self.inbox = inbox
+        inbox.origins_of = self._origins_of
+        self.feed = Feed(inbox)
         self.twins = Twins(clock.now, self.keeper)
         self.activity = Activity(clock.now, self.keeper)
         self._commands = CommandQueues(clock, keeper=self.keeper)
         self._commands_loaded = False
         self.twins.subscribe(self._desired_changed)
         self._commands.subscribe(self._command_available)
+        self.notifications = Notifications(
+            lambda source, message: inbox.receive([message], _not_again, source),
+            self.twins,
+            hub_name=lambda: self.registry.hub_hostname.partition(".")[0],
+            now=clock.now,
+            wanted=notify,
+        )
+        self.twins.watch(self.notifications.twin_changed)
         self._downlink: Downlink | None = None
         self.management = Management(
             registry,
@@ -145,6 +160,10 @@ class IotHub:
         if reachable is not self.link.reachable:
             self.link.switch(LinkState.UP if reachable else LinkState.REFUSED)
 
+    def _origins_of(self, clients: Iterable[Client]) -> Origins:
+        get = self.registry.get
+        return {client: device for client in clients if (device := get(*client)) is not None}
+
     def _link_changed(self, was: bool, reachable: bool) -> None:
         self.identities.reach(reachable)
         if reachable and not was and self._downlink is not None:
@@ -171,6 +190,7 @@ class IotHub:
     def _all_of(self, client_ids: Sequence[str]) -> list[Change]:
         changes: list[Change] = []
         for client_id in client_ids:
+            self.twins.get(client_id)  # whoever is told of the deletion may still look at it
             changes += self.twins.removal(client_id) + self.activity.removal(client_id)
             changes += self.management.removal(client_id)
             if "/" not in client_id:
@@ -299,6 +319,10 @@ class IotHub:
     def _command_available(self, device_id: str) -> None:
         if self._downlink is not None and self.online:
             self._downlink.command_available(device_id)
+
+
+def _not_again(lost: Sequence[Message]) -> None:
+    """IoT Hub's own messages are not sent again; that they are lost was logged."""
 
 
 def settle(future: asyncio.Future[T]) -> Callable[[T], None]:

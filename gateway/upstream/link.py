@@ -95,7 +95,7 @@ class Link:
         """Carry a batch; `done` gets those that have to be sent again."""
         match self._state:
             case LinkState.UP:
-                done(self._deliver(messages))
+                self._deliver(messages, done)
             case LinkState.SLOW:
                 self._under_way.append(_UnderWay(self._now() + self.latency, messages, done, arrives=True))
             case LinkState.BLACK_HOLE:
@@ -114,21 +114,19 @@ class Link:
         self._under_way = [batch for batch in self._under_way if not over(batch)]
         for batch in settled:
             if batch.arrives and arrives is not False:
-                batch.done(self._deliver(batch.messages))
+                self._deliver(batch.messages, batch.done)
             else:
                 self.refused += 1
                 batch.done(batch.messages)
 
-    def _deliver(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _deliver(self, messages: Sequence[Message], done: Done) -> None:
         if not self.unauthorized:
-            self._inbox.deliver(messages)
-            return ()
+            self._inbox.receive(messages, done)
+            return
         good = [one for one in messages if one.device_id not in self.unauthorized]
         bad = [one for one in messages if one.device_id in self.unauthorized]
-        if good:
-            self._inbox.deliver(good)
         if bad and self._track:
             names = ", ".join(sorted({one.device_id for one in bad}))
             self._log.warning("Dropping %d messages of %s: IoT Hub does not accept the device", len(bad), names)
-            return ()
-        return bad
+            bad = []
+        self._inbox.receive(good, lambda failed: done(sorted([*failed, *bad]) if bad else failed))

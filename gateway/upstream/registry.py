@@ -14,6 +14,7 @@ from typing import Any
 from gateway.clock import SystemClock
 from gateway.errors import HubCode, RegistryError, StoreError
 from gateway.hub.service_identity import Authentication, ServiceIdentity
+from gateway.observers import Observers
 from gateway.upstream import etags
 from gateway.upstream.device import Device, check_facts, check_ids, new_etag, new_generation, with_keys
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper, encode
@@ -41,6 +42,7 @@ class Registry:
         self._devices: dict[Key, Device] = {}
         self._modules: dict[str, dict[str, None]] = {}  # of each device, in the order of registration
         self.scopes = Scopes(self._devices, edge_device_id)
+        self._observers = Observers[[bool, Device]]("the registry")
         self.load()
 
     def load(self) -> None:
@@ -120,7 +122,9 @@ class Registry:
             device = replace(device, authentication=Authentication.SELF_SIGNED.value)
         self._check(device)
         complete = with_keys(device) if device.authentication == Authentication.SAS else device
-        return self._put(replace(complete, generation_id=device.generation_id or new_generation()))
+        added = self._put(replace(complete, generation_id=device.generation_id or new_generation()))
+        self._observers.tell(True, added)
+        return added
 
     def update(self, device: Device, *, etag: str | None = None) -> Device:
         """Replace what is known of a registered device or module, if `etag` (as in If-Match) is still its own.
@@ -157,7 +161,12 @@ class Registry:
             self._keep(orphan)
         for device in gone:
             self._drop((device.device_id, device.module_id))
+            self._observers.tell(False, device)
         return ids
+
+    def subscribe(self, observer: Callable[[bool, Device], None]) -> Callable[[], None]:
+        """Call `observer` with each device or module that is created (True) or deleted; the answer ends that."""
+        return self._observers.subscribe(observer)
 
     def _unchanged(self, device_id: str, module_id: str | None, etag: str | None) -> Device:
         known = self.known(device_id, module_id)

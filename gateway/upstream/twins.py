@@ -29,6 +29,8 @@ from gateway.upstream.twin import SECTIONS, Moment, Name, Section, Twin, restore
 #: the kind under which twins are kept, a section each: its key is the client id, a blank and the section's name
 TWIN = "twin"
 Observer = Callable[[str, Mapping[str, Any], int], None]
+#: told of every change: whose twin, whether it was replaced, and what was merged into which section
+Watcher = Callable[[str, bool, Mapping[Name, Any]], None]
 
 
 class Unchanged(Enum):
@@ -54,6 +56,7 @@ class Twins:
         self._wires: dict[str, bytes] = {}
         self._observers = Observers[[str, Mapping[str, Any], int]]("twins")
         self._tag_observers = Observers[[str]]("tags")
+        self._watchers = Observers[[str, bool, Mapping[Name, Any]]]("changes of twins")
 
     def get(self, client_id: str) -> Twin:
         """The twin at this moment. Raises StoreError when what is kept of it cannot be read."""
@@ -115,6 +118,7 @@ class Twins:
         if patches:
             sections = {name: self._changed(name, twin.section(name), patch) for name, patch in patches.items()}
             twin = self._put(client_id, twin, sections, _next_etag(twin.etag))
+            self._watchers.tell(client_id, anew, {name: freeze(patch) for name, patch in patches.items()})
             if "desired" in patches:
                 self._observers.tell(client_id, freeze(patches["desired"]), twin.desired_version)
             if "tags" in patches:
@@ -138,8 +142,10 @@ class Twins:
     def update_reported(self, client_id: str, patch: Mapping[str, Any]) -> int:
         """Merge into the reported properties, as a device does; returns the new version. Raises TwinRefusedError."""
         twin = self.get(client_id)
-        section = self._changed("reported", twin.reported_section, _taken("reported", patch))
+        taken = _taken("reported", patch)
+        section = self._changed("reported", twin.reported_section, taken)
         self._put(client_id, twin, {"reported": section}, twin.etag)
+        self._watchers.tell(client_id, False, {"reported": freeze(taken)})
         return section.version
 
     def update_tags(self, client_id: str, patch: Mapping[str, Any] | None) -> None:
@@ -170,6 +176,10 @@ class Twins:
     def subscribe_tags(self, observer: Callable[[str], None]) -> Callable[[], None]:
         """Call `observer` with the client id after each change of tags; the answer ends that."""
         return self._tag_observers.subscribe(observer)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with each change of a twin; the answer ends that."""
+        return self._watchers.subscribe(watcher)
 
     def document(self, client_id: str) -> dict[str, Any]:
         """The twin as the service's REST API gives it: tags and properties with `$metadata` and `$version`."""

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gateway import ManualClock, SystemClock
+from gateway import ManualClock, MovableClock, SystemClock
 
 
 def test_manual_clock_stands_until_it_is_moved():
@@ -82,3 +82,18 @@ def test_system_clock_is_the_machines():
     assert clock.passed() == 0
     leave()
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("move", "seen"), [("advance", (7, 0, 7, 7)), ("elapse", (7, 7, 7, 7)), ("step", (7, 0, 0, 0))]
+)
+def test_movable_clock_goes_on_and_can_be_moved(monkeypatch, move, seen):
+    """The machine's clocks plus what was added, each as a manual clock has it."""
+    monkeypatch.setattr(time, "time", lambda: 1_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
+    clock = MovableClock()
+    assert (clock.now(), clock.monotonic(), clock.running(), clock.passed(), clock.offset) == (1_000, 50, 50, 0, 0)
+    getattr(clock, move)(7)
+    now, monotonic, running, passed = seen
+    assert (clock.now(), clock.monotonic(), clock.running()) == (1_000 + now, 50 + monotonic, 50 + running)
+    assert (clock.passed(), clock.offset) == (passed, now)

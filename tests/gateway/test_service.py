@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from pathlib import Path
 
 import msgpack
@@ -271,10 +272,37 @@ async def test_state_survives_a_restart(start, tmp_path):
     assert [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages] == [(3, b"3")]
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir() if path.name != "root.pem"}
     assert {name for name in modes if not name.endswith(("-wal", "-shm"))} == {
-        "hub.db", "hub.lock", "messages.db", "messages.lock", "scope.jsonl",
+        "arrived.db", "arrived.lock", "hub.db", "hub.lock", "messages.db", "messages.lock", "scope.jsonl",
     }  # fmt: skip
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+async def test_message_that_the_log_does_not_have_stays_in_the_store(start, tmp_path):
+    """Its disk is full, so the gateway does not let go of what has arrived, and sends it again in its next life."""
+    hub = await start(state=tmp_path)
+    log = hub.gateway.upstream.inbox.history
+    pages = log._database.execute("PRAGMA page_count").fetchone()[0]
+    log._database.execute(f"PRAGMA max_page_count={pages}").fetchall()
+    client = await hub.join()
+    client.send(p.publish(body=bytes(200_000)))
+    await client.packet()
+    await hub.gateway.stop()
+    assert "the log of what arrived cannot be written: database or disk is full" in hub.log.getvalue()
+    again = await start(state=tmp_path)
+    assert [(one.gateway_sequence, len(one.body)) for one in again.gateway.upstream.inbox.messages] == [(1, 200_000)]
+
+
+async def test_log_of_what_arrived_is_left_out_on_request(start, tmp_path):
+    """Then numbers begin anew with each start."""
+    for _ in range(2):
+        hub = await start(state=tmp_path, settings=Settings(feed_limit=0))
+        client = await hub.join()
+        client.send(p.publish())
+        await client.packet()
+        assert [one.sequence for one in hub.gateway.upstream.inbox.messages] == [1]
+        await hub.gateway.stop()
+    assert not (tmp_path / "arrived.db").exists()
 
 
 async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
@@ -285,7 +313,7 @@ async def test_devices_may_be_added_before_the_first_start(chain, tmp_path):
 
 
 async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, tmp_path):
-    """What waits in the store arrives upstream at the start, before anything new, with its own number."""
+    """What waits in the store arrives upstream at the start, before anything new; each hub numbers for itself."""
     state = tmp_path / "state"
     hub = await start(state=state)
     await hub.gateway.stop()
@@ -298,8 +326,8 @@ async def test_message_that_was_not_forwarded_goes_first_after_a_restart(start, 
     client = await again.join()
     client.send(p.publish(body=b"new"))
     await client.packet()
-    got = [(one.sequence, one.body) for one in again.gateway.upstream.inbox.messages]
-    assert got == [(41, b"old"), (42, b"new")]
+    got = [(one.sequence, one.gateway_sequence, one.body) for one in again.gateway.upstream.inbox.messages]
+    assert got == [(1, 41, b"old"), (2, 42, b"new")]
 
 
 async def test_damaged_or_newer_store_stops_the_start(chain, tmp_path):
@@ -449,6 +477,23 @@ def check_store(path, acknowledged):
     return numbers
 
 
+def check_arrived(feed, acknowledged):
+    """Everything acknowledged can be read, from both lives, in order; what arrived twice is there twice."""
+    bodies, after, numbers = defaultdict(list), 0, []
+    while after < feed.latest:
+        page = feed.read(after)
+        assert page.missed == 0
+        after = page.next
+        numbers += [one.sequence for one in page.events]
+        for one in page.events:
+            if one.source == "Telemetry":
+                bodies[one.device_id].append(int(one.body))
+    assert numbers == sorted(set(numbers))
+    for number, last in acknowledged.items():
+        first_time = list(dict.fromkeys(bodies[f"d{number}"]))
+        assert first_time[: last + 1] == list(range(last + 1))
+
+
 @pytest.mark.parametrize(("least", "most"), [(1, 100), (200, 1_000), (1_000, 1_500), (4_500, 6_500)])
 async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     """kill -9 under load: each message that got its PUBACK is in the file, and a restart delivers what waits there."""
@@ -467,5 +512,7 @@ async def test_kill_loses_no_acknowledged_message(tmp_path, least, most):
     await asyncio.gather(*publishers)
     waiting = check_store(tmp_path / "messages.db", load.acknowledged)
     async with Gateway(state=tmp_path) as again:
-        assert [one.sequence for one in again.upstream.inbox.messages] == waiting
+        await again.settled()
+        assert [one.gateway_sequence for one in again.upstream.inbox.messages] == waiting
+        check_arrived(again.upstream.feed, load.acknowledged)
         assert len(again.registry) == 4 + 2  # and the gateway's own device with its $edgeHub

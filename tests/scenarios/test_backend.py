@@ -3,13 +3,15 @@
 import json
 import queue
 import ssl
+import urllib.request
 
 import paho.mqtt.client as mqtt
 import pytest
 
-from gateway import GatewayError, ManualClock
+from gateway import GatewayError, ManualClock, SystemClock
 from gateway.events import ClientConnected, HubStarted
 from tests.gateway import packets
+from tests.gateway.upstream.rest.caller import token
 
 PATIENCE = 20
 FILTERS = (
@@ -134,3 +136,35 @@ def test_device_program_comes_back_after_a_renewal(gateway_factory, start):
         pass
     leaf.update_desired({"speed": 3})
     assert program.next() == ("$iothub/twin/PATCH/properties/desired/?$version=2", b'{"speed":3,"$version":2}')
+
+
+def test_two_hours_pass_for_a_device_program(gateway, leaf):
+    """Its token has run out, so the gateway drops it; a clock of the machine cannot be moved."""
+    dropped = queue.Queue()
+    with leaf.device(sas_ttl=3_600, on_disconnect=dropped.put) as device:
+        device.send(b"before")
+        gateway.advance(7_200)
+        dropped.get(timeout=PATIENCE)
+
+
+def test_clock_of_the_machine_is_not_moved(gateway_factory):
+    """GatewayError says so."""
+    with pytest.raises(GatewayError, match="lives by the machine's clock"):
+        gateway_factory(clock=SystemClock()).advance(1)
+
+
+def test_back_end_calls_the_service_api(gateway_factory):
+    """A gateway with a `hub_port` has a connection string and a root for back ends; one without has neither."""
+    gateway = gateway_factory(hub_port=0)
+    host, policy, key = (part.partition("=")[2] for part in gateway.service_connection_string("service").split(";"))
+    assert (host, policy) == (f"localhost:{gateway.hub_port}", "service")
+    assert gateway.service_connection_string(named=True).startswith("HostName=hub.leafgate.test;")
+    gateway.leaf("press-7").update_desired({"speed": 5})
+    headers = {"Authorization": token(key, policy, host, 4_000_000_000)}
+    asking = urllib.request.Request(f"https://{host}/twins/press-7?api-version=2021-04-12", headers=headers)
+    with urllib.request.urlopen(asking, context=ssl.create_default_context(cafile=gateway.hub_root_ca)) as answer:
+        assert json.load(answer)["properties"]["desired"]["speed"] == 5
+    without = gateway_factory()
+    assert (without.hub_port, without.hub_root_ca) == (None, None)
+    with pytest.raises(GatewayError, match="the gateway has no service API"):
+        without.service_connection_string()

@@ -92,7 +92,8 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
     assert re.fullmatch(f"HostName=hub.leafgate.test{rest}", hub["service_connection_string_named"])
     assert hub["root_ca"] == facts["root_ca"].replace("root.pem", "hub-root.pem")
     assert hub["hostname"] == "hub.leafgate.test"
-    assert (hub["feed_url"], hub["c2d_url"]) == (None, None)
+    assert hub["feed_url"] == f"{facts['admin_url']}/api/v1/feed"
+    assert hub["c2d_url"] == f"{facts['admin_url']}/api/v1/c2d"
     assert len(hub) == 7
     assert list(facts["leaves"]) == ["leaf-1"]
 
@@ -133,6 +134,33 @@ def test_guide_has_a_line_for_each_program(tmp_path: Path) -> None:
     own = next(line for line in output.splitlines() if "leafgate leaf send" in line)
     assert f"--port {port} --connect-to gw.leafgate.test:{port}:127.0.0.1:{port}" in own
     assert f"gw.leafgate.test:{port}:127.0.0.1:{port}" in output
+
+
+def test_running_gateway_is_found_by_the_other_commands(tmp_path: Path) -> None:
+    """Without being told where: the newest one of this user, until it stops; the guide has the lines to copy."""
+    path, own = tmp_path / "ready.json", {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    with running("up", "--mqtt-port", "0", "--leaf", "dev$1", "--ready-file", path, env=own) as process:
+        ready(process, path)
+        assert leafgate("health", env=own).stdout == "localhost is up, 0 clients connected\n"
+        assert leafgate("clock", "advance", "+2h", env=own).stdout.endswith("  (+7200 s against the machine's)\n")
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert "\n  leafgate upstream tail\n" in output
+    assert "leafgate upstream send 'dev$1' 'restart please' --property urgent=yes" in output
+    gone = leafgate("health", env=own)
+    assert (gone.returncode, "no running gateway was found" in gone.stderr) == (3, True)
+
+
+def test_what_arrives_is_written_as_json_lines(tmp_path: Path) -> None:
+    """To the file of --messages and to that of --sink, in the feed's form."""
+    files = tmp_path / "all.jsonl", tmp_path / "more.jsonl"
+    options = ("--mqtt-port", "0", "--leaf", "dev1", "--messages", files[0], "--sink", f"file:path={files[1]}")
+    done = leafgate("up", *options, "--", sys.executable, "-c", DEVICE)
+    assert done.returncode == 7, done.stderr
+    for file in files:
+        events = [json.loads(line) for line in file.read_text().splitlines()]
+        telemetry = [event for event in events if event["source"] == "Telemetry"]
+        assert [(event["deviceId"], event["sequence"]) for event in telemetry] == [("dev1", 1)]
 
 
 def test_refused_client_shows_at_once_with_its_probable_cause(tmp_path: Path) -> None:
@@ -281,6 +309,8 @@ def test_guide_names_the_https_port(tmp_path: Path) -> None:
         (["--scenario", "cn-loop-without-key-id"], 2, "did you mean `cn-loop-without-key-ids`?"),
         (["--scenario", "tls"], 2, "choose one of them"),
         (["--leaf", "a b"], 2, "cannot be a device"),
+        (["--sink", "flie:path=x"], 2, "did you mean file?"),
+        (["--messages", "/"], 3, "cannot write /: Is a directory"),
         (["--mqtt-port", "70000"], 2, "65535"),
         (["--https-port", "70000"], 2, "65535"),
     ],

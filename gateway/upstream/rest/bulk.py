@@ -74,7 +74,11 @@ def _error(item: Item, code: str, status: str) -> dict[str, Any]:
 
 def _create(asked: Service, item: Item) -> None:
     create(asked, _identity(asked, item))
-    _change_twin(asked, item, None)
+    try:
+        _change_twin(asked, item, None)
+    except TwinRefusedError:
+        asked.hub.remove(item.id, item.module_id)
+        raise
 
 
 def _update(asked: Service, item: Item, etag: str | None = None) -> None:

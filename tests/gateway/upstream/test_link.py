@@ -30,7 +30,7 @@ class Room:
     @property
     def got(self):
         """The numbers that arrived."""
-        return [one.sequence for one in self.inbox.messages]
+        return [one.gateway_sequence for one in self.inbox.messages]
 
 
 @pytest.fixture

@@ -165,3 +165,21 @@ async def test_job_changes_twins(back, device):
     await back.schedule_twin_update(job="j1", condition="deviceId = 'd1'", twin={"etag": "*", "tags": {"done": True}})
     job = await back.get_job(job="j1")
     assert (job["jobId"], job["type"]) == ("j1", "scheduleUpdateTwin")
+
+
+async def test_digital_twin_is_read(python_back):
+    """A device without a model has one, too."""
+    await python_back.create_device(device="d1", proof=MADE)
+    assert (await python_back.digital_twin(device="d1"))["$dtId"] == "d1"
+
+
+async def test_feedback_is_received(python_back, room):
+    """A full batch of 64 is taken; the Python SDK keeps neither what it says nor its lock."""
+    await python_back.create_device(device="d1", proof=MADE)
+    commands = room.gateway.upstream.commands
+    for number in range(64):
+        commands.send("d1", b"x", system_properties={"message-id": str(number)}, ack="full")
+        commands.complete(commands.receive("d1").lock_token)
+    assert len(commands.feedback) == 64
+    assert await python_back.feedback() is None
+    assert len(commands.feedback) == 0

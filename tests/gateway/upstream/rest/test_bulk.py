@@ -47,6 +47,13 @@ async def test_refused_changes_are_told_and_the_others_made(call):
     assert (await call("GET", "/devices/d2")).status == 200
 
 
+async def test_device_whose_twin_is_refused_is_not_created(call):
+    """Each change is made whole or not at all."""
+    answer = await call("POST", "/devices", [{"id": "d1", "importMode": "create", "tags": {"a.b": 1}}])
+    assert [error["errorCode"] for error in answer.body["errors"]] == ["ArgumentInvalid"]
+    assert (await call("GET", "/devices/d1")).status == 404
+
+
 @pytest.mark.parametrize("name", ["eTag", "etag"])
 async def test_stale_etag_refuses(call, name):
     """updateIfMatchETag and deleteIfMatchETag compare; update and delete do not."""
