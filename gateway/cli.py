@@ -121,6 +121,8 @@ def tail(
     begin = after if after is not None else "latest" if follow else 0
     shown = numbers(1)
     with _remote(ready, url) as remote:
+        if follow:
+            typer.echo(f"watching {remote.address.url}; Ctrl-C ends it", err=True)
         for page in remote.follow(begin, **wanted) if follow else _pages(remote, begin, wanted):
             if page.get("missed"):
                 typer.echo(f"({page['missed']} messages before these are kept no more)", err=True)

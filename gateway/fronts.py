@@ -66,13 +66,6 @@ class Fronts:
         names = {gateway.hostname, self._bind}
         return WebServer(Guard(application(gateway), names=names, token=self.token, any_host=self.token is not None))
 
-    def _metrics(self, gateway: BackEnd) -> WebServer:
-        from gateway.metrics import application  # noqa: PLC0415
-        from gateway.web import Guard, WebServer  # noqa: PLC0415
-
-        names = {gateway.hostname, self._bind, "edgehub"}  # the name that other modules know it by
-        return WebServer(Guard(application(gateway), names=names, any_host=self.token is not None))
-
     def _hub(self, gateway: BackEnd) -> WebServer:
         from gateway.upstream.rest import Service, application  # noqa: PLC0415
         from gateway.upstream.rest.certificate import hub_certificate  # noqa: PLC0415
@@ -85,6 +78,13 @@ class Fronts:
         # No token: whoever asks has to show the hub's own kind.
         guarded = Guard(application(service), names=gateway.hub_names, any_host=not is_loopback(self._bind))
         return WebServer(guarded, certificate.context())
+
+    def _metrics(self, gateway: BackEnd) -> WebServer:
+        from gateway.metrics import application  # noqa: PLC0415
+        from gateway.web import Guard, WebServer  # noqa: PLC0415
+
+        names = {gateway.hostname, self._bind, "edgehub"}  # the name that other modules know it by
+        return WebServer(Guard(application(gateway), names=names, any_host=self.token is not None))
 
 
 _MAKERS: dict[Name, Callable[[Fronts, BackEnd], WebServer]] = {

@@ -40,7 +40,6 @@ from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
 from gateway.store.gate import letting_go_after
 from gateway.upstream.hub import IotHub
-from gateway.upstream.link import LinkState
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Surroundings:
     faults: Faults
     log: logging.Logger
     amqtt_plugins: Mapping[str, Any] | None = None
+    metered: bool = False
 
 
 class EdgeProcess:
@@ -101,22 +101,22 @@ class EdgeProcess:
         self.meter = Meter(around.clock.running, now)
         self._exit.callback(around.events.subscribe(self.meter.see))
         self._start_connectivity()
-        self._cloud = MeteredCloud(around.upstream, self.meter)
+        self._cloud = MeteredCloud(around.upstream.uplink, self.meter)
         self.edge = EdgeHub(self._cloud, around.clock, around.settings, log, meter=self.meter)
-        around.upstream.attach(self.edge)
-        self._exit.callback(around.upstream.attach, None)
+        around.upstream.uplink.attach(self.edge)
+        self._exit.callback(around.upstream.uplink.attach, None)
         self._start_forwarder(Forwarder(
             store,
             default_config(),
-            to_cloud=around.upstream.send,
-            instant=lambda: around.upstream.link.state is LinkState.UP,
+            to_cloud=around.upstream.uplink.send,
+            instant=lambda: around.upstream.uplink.instant,
             to_input=self.edge.send_to_input,
             edge_device_id=around.edge_device_id,
             settings=around.settings,
             now=now,
             later=asyncio.get_running_loop().call_soon,
             log=log,
-            meter=self.meter,
+            meter=self.meter if around.metered else None,  # else messages go uncounted, which nobody could ask for
         ))  # fmt: skip
         intake = Intake(store, self.forwarder.targets, self.forwarder.stored, now, log, unstored=self.meter.unstored)
         self.edge.store_through(intake.store)
@@ -152,8 +152,8 @@ class EdgeProcess:
 
         frequency = around.settings.connectivity_check_frequency
         self.connectivity = Connectivity(probe, frequency, around.clock.running, around.log)
-        around.upstream.link.watch(self.connectivity.told, self.meter.discarded)
-        self._exit.callback(around.upstream.link.watch, None)
+        around.upstream.uplink.watch(self.connectivity.told, self.meter.discarded)
+        self._exit.callback(around.upstream.uplink.watch, None)
 
     def count_up(self) -> None:
         """Have the meter know all that has happened until now."""

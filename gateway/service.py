@@ -92,18 +92,17 @@ class Gateway(BackEnd):
         link = Link(inbox, self.clock.running, self.log, track_device_state=self.settings.track_device_state)
         self._folder = StateFolder(state, store, self.settings, self.log)
         keeper = keeper_in(self._folder.hub, self._folder.registry, self.settings.durability, self.log)
-        self.events.subscribe(self._connections_changed)
-        notify = _notified(self.settings)
         self.upstream = IotHub(
             lambda: self.registry,
             inbox,
             self.clock,
             link,
-            notify,
-            patience=self.settings.cloud_operation_timeout,
+            _notified(self.settings),
             keeper=keeper,
             log=self.log,
+            patience=self.settings.cloud_operation_timeout,
         )
+        self.events.subscribe(self._connections_changed)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
@@ -122,6 +121,7 @@ class Gateway(BackEnd):
             faults=self.faults,
             log=self.log,
             amqtt_plugins=amqtt_plugins,
+            metered=metrics_port is not None,
         )
         self._places = Placeholders(bind, ())
         self._fronts = Fronts(bind, {"hub": hub_port, "metrics": metrics_port, "admin": admin_port}, self.log)

@@ -36,9 +36,9 @@ class EdgeHub:
     def __init__(self, cloud: Cloud, clock: Clock, settings: Settings, log: logging.Logger, *, meter: Meter) -> None:
         self._meter = meter
         self.clients = Clients(settings.max_connected_clients, log)
+        self._cloud = cloud
         self._clock = clock
         self._log = log
-        self._cloud = cloud
         self._twins = TwinManager(cloud, self.clients, clock, settings, log, meter=meter, changed=self._twin_changed)
         self._methods = MethodHandler(self.clients, clock, log)
         self._commands = CommandReceiver(cloud, self.clients, log)

@@ -37,6 +37,10 @@ class MeteredCloud:
 
         self._cloud.get_twin(client_id, answered)
 
+    def connected(self, client_id: str, model_id: str | None) -> None:
+        """A client is connected; see Cloud."""
+        self._cloud.connected(client_id, model_id)
+
     def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError], None]) -> None:
         """Count and time what succeeds."""
         since = self._meter.now()
@@ -55,10 +59,6 @@ class MeteredCloud:
     def _failed(self, client_id: str, operation: str, error: CloudError) -> None:
         if error.failure in _NO_CONNECTION:
             self._meter.count("operation_retry", client_id, operation)
-
-    def connected(self, client_id: str, model_id: str | None) -> None:
-        """See Cloud."""
-        self._cloud.connected(client_id, model_id)
 
     def receive(self, client_id: str) -> Command | None:
         """See Cloud."""

@@ -1,7 +1,8 @@
 """What Edge Hub counts and times, by the names it publishes.
 
-Rule: the data plane notes a few facts of each batch; they are counted together, once a second or when somebody asks. A
-metric has at most `MOST_SERIES` series: strangers may make up names, and what is beyond is not counted.
+Rule: the data plane notes each batch as it is; batches are counted together, once a second or when somebody asks, and
+not at all while nobody can. A metric has at most `MOST_SERIES` series: strangers may make up names, and what is beyond
+is not counted.
 Sources: doc/BuiltInMetrics.md of Azure/iotedge for names, labels and quantiles; CloudProxy.cs, DeviceMessageHandler.cs,
 RoutingEdgeHub.cs, Authenticator.cs and DeviceConnectionMetrics.cs for where each is counted, and with which values.
 """
@@ -21,7 +22,7 @@ from gateway.hub.messages import Message
 MOST_SERIES = 10_000
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
 _MOST_RECENT = 1_000  # observations that quantiles are made of
-_MOST_PENDING = 1_000  # batches, or messages, that are counted together
+_MOST_PENDING = 2_000  # messages that are counted together; the inbox keeps far more of them anyway
 _RECENT = 600.0  # seconds after which they say nothing any more
 UPSTREAM, EDGE_HUB = "upstream", "edge_hub"
 
@@ -126,8 +127,9 @@ class Meter:
         self._wall = wall
         self.counters: dict[str, Counter[Labels]] = defaultdict(Counter)
         self.summaries: dict[str, dict[Labels, Summary]] = defaultdict(dict)
-        self._taken: list[tuple[str, str | None, str, str, int]] = []
-        self._gone: list[tuple[Way, float, float, list[tuple[str, str | None, str, int]]]] = []
+        self._taken: list[Sequence[Message]] = []
+        self._gone: list[tuple[Way, float, float, Sequence[Message]]] = []
+        self._pending = 0  # messages in both
         self._discarded: set[int] = set()
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
@@ -156,9 +158,8 @@ class Meter:
 
     def received(self, messages: Sequence[Message]) -> None:
         """A batch of telemetry was taken in."""
-        self._taken += [(one[1], one[2], one[4], one[5], len(one[6])) for one in messages]
-        if len(self._taken) >= _MOST_PENDING:
-            self.catch_up()
+        self._taken.append(messages)
+        self._note(len(messages))
 
     def sent(self, way: Way, batch: Sequence[Message], failed: Sequence[Message], took: float) -> None:
         """A batch has come out; nothing of `failed` has arrived.
@@ -168,9 +169,13 @@ class Meter:
         if failed or self._discarded:
             batch = self._what_arrived(way, batch, failed)
         if batch:
-            self._gone.append((way, took, self._wall(), [(one[1], one[2], one[5], one[3]) for one in batch]))
-            if len(self._gone) >= _MOST_PENDING:
-                self.catch_up()
+            self._gone.append((way, took, self._wall(), batch))
+            self._note(len(batch))
+
+    def _note(self, number: int) -> None:
+        self._pending += number
+        if self._pending >= _MOST_PENDING:
+            self.catch_up()
 
     def _what_arrived(self, way: Way, batch: Sequence[Message], failed: Sequence[Message]) -> Sequence[Message]:
         lost = {message.sequence for message in failed} | self._discarded
@@ -182,12 +187,14 @@ class Meter:
 
     def catch_up(self) -> None:
         """Work out what has come and gone; many messages together cost a tenth of what each would."""
+        self._pending = 0
         taken, self._taken = self._taken, []
         sizes: dict[tuple[str, str | None], list[float]] = defaultdict(list)
-        for device, module, properties, system, size in taken:
-            sizes[device, module].append(size + _weight(properties) + _weight(system))
-            if module is not None:
-                self.count("messages_received", output_of(system), f"{device}/{module}")
+        for batch in taken:
+            for message in batch:
+                sizes[message[1], message[2]].append(_size(message))
+                if message[2] is not None:
+                    self.count("messages_received", output_of(message[5]), sender_of(message))
         for (device, module), found in sizes.items():
             if module is None:
                 self.count("messages_received", "", device, by=len(found))
@@ -198,9 +205,10 @@ class Meter:
         gone, self._gone = self._gone, []
         found: dict[tuple[Way, str, str | None, str], _Gone] = defaultdict(_Gone)
         for way, took, wall, batch in gone:
-            for device, module, system, enqueued in batch:
-                run = found[way, device, module, "" if module is None else output_of(system)]
-                run.waited.append(max(0.0, wall - enqueued / 1000))
+            for message in batch:
+                module = message[2]
+                run = found[way, message[1], module, "" if module is None else output_of(message[5])]
+                run.waited.append(max(0.0, wall - message[3] / 1000))
                 if run.batch is not batch:
                     run.batch = batch
                     run.took.append(took)

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.hub.methods import MethodCall
 
-_METHOD_NAME = re.compile(r"[^/+#\0]{1,100}\Z")
+_METHOD_NAME = re.compile(r"[^/+#\0\ud800-\udfff]{1,100}\Z")  # no wildcard of MQTT, and no half of a character
 _MOST_PAYLOAD = 128 * 1_024
 
 

@@ -1,65 +1,43 @@
 """The IoT Hub above the gateway, in this process: registry, twins, cloud-to-device messages, methods, inbox.
 
-Rule: the Edge Hub asks through `gateway.hub.cloud.Cloud`, which this is; what the cloud has to tell goes out through
-`Downlink`. Both ways go over the link, whose state decides whether, and when, something crosses. What cannot be stored
-does not happen, and to the Edge Hub the cloud has then not answered.
+Rule: this is the back end's side, which no state of the link touches; what the Edge Hub says and hears of it goes
+through `uplink`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 
 from gateway.clock import Clock
-from gateway.errors import CommandRefusedError, StoreError, TwinRefusedError
-from gateway.hub.cloud import CloudError, Failure, TwinState
-from gateway.hub.cloud import Command as ReceivedCommand
+from gateway.errors import StoreError
 from gateway.hub.messages import Message
 from gateway.hub.methods import MethodCall, MethodResult
-from gateway.hub.twin import ARGUMENT_INVALID, TwinError
 from gateway.upstream.activity import Activity
 from gateway.upstream.arrivals import TWIN_CHANGES, Client, Origins
-from gateway.upstream.command import Command
 from gateway.upstream.commands import CommandQueues
 from gateway.upstream.feed import Feed
 from gateway.upstream.identities import Identities
 from gateway.upstream.inbox import Inbox
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper
-from gateway.upstream.link import Done, Link, LinkState, Patience
+from gateway.upstream.link import Link, LinkState, Patience
 from gateway.upstream.management import KINDS, Management
-from gateway.upstream.methods import MethodCalls
 from gateway.upstream.notifications import Notifications
 from gateway.upstream.registry import Registry
 from gateway.upstream.twins import Twins
+from gateway.upstream.uplink import Uplink
 
 T = TypeVar("T")
-
-
-class Downlink(Protocol):
-    """The Edge Hub as the cloud sees it."""
-
-    def desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
-        """Desired properties have changed."""
-
-    def command_available(self, device_id: str) -> None:
-        """A cloud-to-device message waits."""
-
-    def invoke(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
-        """Call a direct method."""
-
-    def is_connected(self, client_id: str) -> bool:
-        """Whether a device or module is connected."""
 
 
 class IotHub:
     """What a back end sees: `registry`, `twins`, `commands` (cloud-to-device) and what arrived, in `inbox` and `feed`.
 
     `management` is for many devices at once: queries, configurations, jobs. `link` is the line to the gateway, with
-    everything that can be wrong with it; `notify` names the sources of messages that IoT Hub makes itself; `keeper` has
-    what outlives the hub. `patience` is how long the gateway waits for an answer that does not come
-    (CloudOperationTimeoutSecs).
+    everything that can be wrong with it, `uplink` what goes over it; `notify` names the sources of messages that IoT
+    Hub makes itself; `keeper` has what outlives the hub; `patience` is how long the gateway waits for an answer.
     """
 
     def __init__(
@@ -70,21 +48,17 @@ class IotHub:
         link: Link,
         notify: Collection[str] = (TWIN_CHANGES,),
         *,
-        patience: float = 20.0,
         keeper: Keeper | None = None,
         log: logging.Logger | None = None,
+        patience: float = 20.0,
     ) -> None:
         self._registry = registry
         self.keeper = keeper or ForgetfulKeeper()
         self._log = log or logging.getLogger(__name__)
         self._failure = ""
         self.link = link
-        self._patience = Patience(0.0, patience)
-        self._feedback = Patience(0.0, patience, throttles=False)
-        self._calls = MethodCalls(link, clock, lambda: None if self._downlink is None else self._downlink.invoke)
-        self._fetched: set[str] = set()  # devices whose next message has crossed a slow link
-        self._fetching: set[str] = set()
-        self.identities = Identities(registry, clock.now, link, self._patience)
+        self.uplink = Uplink(self, link, clock, patience)
+        self.identities = Identities(registry, clock.now, link, Patience(0.0, patience))
         self.inbox = inbox
         inbox.origins_of = self._origins_of
         self.feed = Feed(inbox)
@@ -92,8 +66,8 @@ class IotHub:
         self.activity = Activity(clock.now, self.keeper)
         self._commands = CommandQueues(clock, keeper=self.keeper)
         self._commands_loaded = False
-        self.twins.subscribe(self._desired_changed)
-        self._commands.subscribe(self._command_available)
+        self.twins.subscribe(self.uplink.desired_changed)
+        self._commands.subscribe(self.uplink.command_available)
         self.notifications = Notifications(
             lambda source, message: inbox.receive([message], _not_again, source),
             self.twins,
@@ -102,13 +76,12 @@ class IotHub:
             wanted=notify,
         )
         self.twins.watch(self.notifications.twin_changed)
-        self._downlink: Downlink | None = None
         self.management = Management(
             registry,
             self.twins,
             clock.now,
-            invoke=self.call,
-            connected=self.is_connected,
+            invoke=self.uplink.call,
+            connected=self.uplink.is_connected,
             waiting=self._waiting,
             active=lambda client_id: self.activity.times(client_id).last_active,
             keep=self.keeper.keep,
@@ -171,10 +144,6 @@ class IotHub:
         get = self.registry.get
         return {client: device for client in clients if (device := get(*client)) is not None}
 
-    def attach(self, downlink: Downlink | None) -> None:
-        """Connect an Edge Hub, or take it away (None)."""
-        self._downlink = downlink
-
     # -- what a back end does -----------------------------------------------------------------------------------------
 
     def remove(self, device_id: str, module_id: str | None = None, *, etag: str | None = None) -> None:
@@ -202,21 +171,16 @@ class IotHub:
     async def invoke(self, call: MethodCall) -> MethodResult:
         """Call a direct method and wait for what becomes of it."""
         arrived: asyncio.Future[MethodResult] = asyncio.get_running_loop().create_future()
-        self.call(call, settle(arrived))
+        self.uplink.call(call, settle(arrived))
         return await arrived
 
-    def call(self, call: MethodCall, answer: Callable[[MethodResult], None]) -> None:
-        """Call a direct method; `answer` gets what becomes of it, at once or later."""
-        self._calls.make(call, answer)
-
-    def is_connected(self, client_id: str) -> bool:
-        """Whether IoT Hub knows a device or module to be connected, through a gateway that is in touch with it."""
-        return self._downlink is not None and self.online and self._downlink.is_connected(client_id)
+    def learn_model(self, client_id: str, model_id: str | None) -> None:
+        """A client has connected with the id of its model (IoT Plug and Play), or without one."""
+        self.management.models.learn(client_id, model_id)
 
     def tick(self) -> None:
-        """Let time take effect on messages that wait, and on what is under way."""
-        self.link.tick()
-        self._calls.tick()
+        """Let time take effect on messages that wait, and on those under way."""
+        self.uplink.tick()
         if self._try(self._tick_commands) & self._try(self.activity.tick) & self._try(self.management.tick):
             self._failure = ""
 
@@ -228,135 +192,15 @@ class IotHub:
         try:
             step()
         except StoreError as wrong:
-            self._tell(wrong)
+            self.tell(wrong)
             return False
         return True
 
-    def _tell(self, wrong: StoreError) -> None:
+    def tell(self, wrong: StoreError) -> None:
         """Log what could not be stored; not for each of a thousand messages."""
         if wrong.message != self._failure:
             self._failure = wrong.message
             self._log.error("%s; %s", wrong.message, wrong.hint)
-
-    # -- gateway.hub.cloud.Cloud --------------------------------------------------------------------------------------
-
-    def send(self, messages: Sequence[Message], done: Done) -> None:
-        """Carry messages over the link; `done` gets those that have to be sent again."""
-
-        def told(again: Sequence[Message]) -> None:
-            if len(again) < len(messages):
-                senders = {(message.device_id, message.module_id) for message in messages}
-                self.activity.seen(device if module is None else f"{device}/{module}" for device, module in senders)
-            done(again)
-
-        self.link.send(messages, told)
-
-    def get_twin(self, client_id: str, answer: Callable[[TwinState | CloudError], None]) -> None:
-        """Read a twin; see Cloud."""
-        self.link.ask(
-            client_id, lambda: answer(self._state(client_id)), lambda why: answer(CloudError(why)), self._patience
-        )
-
-    def _state(self, client_id: str) -> TwinState | CloudError:
-        try:
-            twin, body = self.twins.get(client_id), self.twins.wire(client_id)
-            return TwinState(twin.desired, twin.desired_version, twin.reported, twin.reported_version, body)
-        except StoreError as wrong:
-            self._tell(wrong)
-            return CloudError(Failure.TIMED_OUT)
-
-    def connected(self, client_id: str, model_id: str | None) -> None:
-        """A client is connected; see Cloud."""
-        if self.online:
-            self.management.models.learn(client_id, model_id)
-
-    def report(self, client_id: str, patch: Mapping[str, Any], answer: Callable[[int | TwinError], None]) -> None:
-        """Change reported properties; see Cloud."""
-        self.link.ask(
-            client_id,
-            lambda: answer(self._report(client_id, patch)),
-            lambda why: answer(CloudError(why)),
-            self._patience,
-        )
-
-    def _report(self, client_id: str, patch: Mapping[str, Any]) -> int | TwinError:
-        try:
-            if not patch:  # how Edge Hub finds out whether IoT Hub is there
-                return self.twins.get(client_id).reported_version
-            return self.twins.update_reported(client_id, patch)
-        except TwinRefusedError as refused:  # the whole twin would become too large
-            return TwinError(refused.status, ARGUMENT_INVALID, refused.message)
-        except StoreError as wrong:
-            self._tell(wrong)
-            return CloudError(Failure.TIMED_OUT)
-
-    def receive(self, client_id: str) -> Command | None:
-        """Take the next message; see Cloud."""
-        if not self.link.admits(client_id):
-            return None
-        try:
-            if self.link.state is LinkState.SLOW and client_id not in self._fetched:
-                self._fetch(client_id)
-                return None
-            self._fetched.discard(client_id)
-            return self.commands.receive(client_id)
-        except StoreError as wrong:
-            self._tell(wrong)
-            return None
-
-    def _fetch(self, device_id: str) -> None:
-        """Let a message cross a link that takes its time."""
-        if device_id in self._fetching or not self.commands.depth(device_id):
-            return
-        self._fetching.add(device_id)
-
-        def crossed() -> None:
-            self._fetching.discard(device_id)
-            self._fetched.add(device_id)
-            self._command_available(device_id)
-
-        self.link.ask(device_id, crossed, lambda _: self._fetching.discard(device_id), self._feedback)
-
-    def complete(self, command: ReceivedCommand) -> None:
-        """Settle; see Cloud."""
-        self._settle(self.commands.complete, command)
-
-    def reject(self, command: ReceivedCommand) -> None:
-        """Settle; see Cloud."""
-        self._settle(self.commands.reject, command)
-
-    def abandon(self, command: ReceivedCommand) -> None:
-        """Give back; see Cloud."""
-        self._settle(self.commands.abandon, command)
-
-    def _settle(self, how: Callable[[str], None], command: ReceivedCommand) -> None:
-        def arrived() -> None:
-            try:
-                how(command.lock_token)
-            except CommandRefusedError:
-                return  # its lock has run out: the message has gone back to the queue
-            except StoreError as wrong:  # it goes back to the queue when its lock has run out
-                self._tell(wrong)
-
-        # What does not arrive leaves the message locked, until its lock has run out.
-        self.link.ask(None, arrived, lambda _: None, self._feedback)
-
-    # -- what the cloud tells -----------------------------------------------------------------------------------------
-
-    def _desired_changed(self, client_id: str, patch: Mapping[str, Any], version: int) -> None:
-        downlink = self._downlink
-        if downlink is None or not self.link.admits(client_id):
-            return  # nobody tells it again: Edge Hub reads the twin when it knows that the link is back
-        if self.link.state is LinkState.SLOW:
-            self.link.ask(
-                client_id, lambda: downlink.desired_changed(client_id, patch, version), lambda _: None, self._feedback
-            )
-        else:
-            downlink.desired_changed(client_id, patch, version)
-
-    def _command_available(self, device_id: str) -> None:
-        if self._downlink is not None and self.link.admits(device_id):
-            self._downlink.command_available(device_id)
 
 
 def _not_again(lost: Sequence[Message]) -> None:

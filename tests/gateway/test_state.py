@@ -87,7 +87,7 @@ async def test_message_that_arrives_is_activity_and_one_that_does_not_is_none(hu
     client.send(p.publish())
     assert await client.packet() == p.puback()
     assert times("press") == times("press/filter") == Times(start, start)
-    hub.gateway.upstream.link.switch("up")
+    hub.gateway.upstream.link.switch("up", noticed=True)
     module.send(p.publish("devices/press/modules/filter/messages/events/"))
     assert await module.packet() == p.puback()
     await hub.gateway.upstream.inbox.next_message(timeout=10)

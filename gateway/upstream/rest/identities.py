@@ -115,7 +115,7 @@ def document_of(service: Service, device: Device) -> dict[str, Any]:
     times = service.hub.activity.times(device.client_id)
     waiting = 0 if device.module_id else service.hub.commands.depth(device.device_id)
     return document | {
-        "connectionState": "Connected" if service.hub.is_connected(device.client_id) else "Disconnected",
+        "connectionState": "Connected" if service.hub.uplink.is_connected(device.client_id) else "Disconnected",
         "connectionStateUpdatedTime": iot_hub_time(times.state_changed),
         "lastActivityTime": iot_hub_time(times.last_active),
         "cloudToDeviceMessageCount": waiting,

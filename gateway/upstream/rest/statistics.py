@@ -26,4 +26,4 @@ async def registry_statistics(asked: Asked) -> Response:
 async def service_statistics(asked: Asked) -> Response:
     """Devices that are connected."""
     devices = (device.client_id for device in asked.hub.registry if device.module_id is None)
-    return reply({"connectedDeviceCount": sum(map(asked.hub.is_connected, devices))})
+    return reply({"connectedDeviceCount": sum(map(asked.hub.uplink.is_connected, devices))})

@@ -47,9 +47,6 @@ class Gateway:
     def command_available(self, device_id):
         """Nobody asks."""
 
-    def online(self):
-        """Nobody asks."""
-
 
 def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing, keeper=None):
     """A hub with one edge device and `devices`, and the gateway below it.
@@ -66,7 +63,7 @@ def make_hub(clock, *, edge=EDGE, devices=(), keep=keep_nothing, keeper=None):
         keeper=keeper or Keeping(keep),
     )
     below = Gateway()
-    hub.attach(below)
+    hub.uplink.attach(below)
     for device_id in devices:
         registry.add(Device(device_id))
     return hub, below

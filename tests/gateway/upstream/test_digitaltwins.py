@@ -23,7 +23,7 @@ REPORTED = {
 def hub():
     """A hub with a device that has reported, and whose target temperature is wanted."""
     hub, _ = make_hub(ManualClock(1_700_000_000.0), devices=["controller", "plain"])
-    hub.connected("controller", MODEL)
+    hub.uplink.connected("controller", MODEL)
     hub.twins.update_desired("controller", {"thermostat1": {"__t": "c", "targetTemperature": 20.4}})
     hub.twins.update_reported("controller", REPORTED)
     return hub
@@ -206,11 +206,11 @@ def test_model_is_that_of_the_last_connection(hub):
     assert hub.management.queries.page(f"SELECT deviceId FROM devices WHERE modelId = '{MODEL}'").items == [
         {"deviceId": "controller"}
     ]
-    hub.connected("controller", None)
+    hub.uplink.connected("controller", None)
     assert twins.document("controller")[0]["$metadata"]["$model"] == ""
-    hub.connected("controller", MODEL)
+    hub.uplink.connected("controller", MODEL)
     hub.online = False
-    hub.connected("plain", MODEL)
+    hub.uplink.connected("plain", MODEL)
     assert twins.document("plain")[0]["$metadata"]["$model"] == ""
     hub.remove("controller")
     assert hub.management.models.get("controller") == ""

@@ -8,6 +8,7 @@ import pytest
 
 from gateway import Device, Inbox, ManualClock, StoreError
 from gateway.errors import CommandRefusedError
+from gateway.hub.cloud import Failure
 from gateway.hub.twin import TwinError
 from gateway.upstream import Registry
 from gateway.upstream.command import CommandLimits
@@ -370,33 +371,34 @@ def test_edge_hub_hears_of_a_full_disk_as_if_nobody_answered(room, keeper, clock
     """It tries again later, as with a cloud that is away; the log says it once."""
     hub = room.hub
     keeper.full = True
-    assert [room.ask(hub.report, "press", {"a": number}) for number in range(3)] == [None, None, None]
-    locked = hub.receive("press")
-    hub.complete(locked)
+    answers = [room.ask(hub.uplink.report, "press", {"a": number}) for number in range(3)]
+    assert [answer.failure for answer in answers] == [Failure.TIMED_OUT] * 3
+    locked = hub.uplink.receive("press")
+    hub.uplink.complete(locked)
     hub.tick()
     assert hub.commands.depth("press") == 1
     assert caplog.messages == ["IoT Hub cannot store the change: disk is full; make room on the disk of --state"]
     keeper.full = False
-    assert room.ask(hub.report, "press", {"a": 1}) == 2
-    hub.complete(locked)
+    assert room.ask(hub.uplink.report, "press", {"a": 1}) == 2
+    hub.uplink.complete(locked)
     assert hub.commands.depth("press") == 0
 
 
 @pytest.mark.parametrize("damage", [[], [2, [2, "x", 2], "{", "["]])
 def test_edge_hub_gets_no_twin_that_cannot_be_read(room, keeper, caplog, damage):
-    """None, which is "no answer", and one line in the log."""
+    """To it nobody has answered, and the log has one line."""
     for section in ("desired", "reported"):
         keeper.keep("twin", f"press {section}", [section, *damage])
     room.hub.twins.reload()
-    assert room.ask(room.hub.get_twin, "press") is None
-    assert room.ask(room.hub.report, "press", {"a": 1}) is None
+    assert room.ask(room.hub.uplink.get_twin, "press").failure is Failure.TIMED_OUT
+    assert room.ask(room.hub.uplink.report, "press", {"a": 1}).failure is Failure.TIMED_OUT
     assert len(caplog.messages) == 1
     assert "a twin that is kept cannot be read: " in caplog.messages[0]
 
 
 def test_reported_properties_that_are_refused_are_no_matter_of_the_disk(room):
     """A document that is too large is answered with 400, as ever."""
-    answer = room.ask(room.hub.report, "press", {"a": {str(n): "x" * 4_000 for n in range(10)}})
+    answer = room.ask(room.hub.uplink.report, "press", {"a": {str(n): "x" * 4_000 for n in range(10)}})
     assert isinstance(answer, TwinError)
     assert answer.status == 400
 

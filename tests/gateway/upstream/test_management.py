@@ -56,7 +56,7 @@ def test_everything_is_there_after_a_restart(fleet, clock, keeper):
     hub.tick()
     hub.management.jobs.create("later", TAG | {"startTime": "2023-11-14T22:14:20Z"})
     hub.management.jobs.create("running", REBOOT)
-    hub.connected("a", "dtmi:com:example:Thermostat;1")
+    hub.uplink.connected("a", "dtmi:com:example:Thermostat;1")
     hub.tick()
     below.calls[0][1](MethodResult(200, b"1"))
     before = [hub.management.jobs.document(name) for name in ("over", "later")]
@@ -81,7 +81,7 @@ def test_deleted_device_leaves_nothing(fleet, clock, keeper):
     hub, _ = fleet
     hub.management.configurations.put("one", SET)
     hub.twins.update_tags("a", {"site": "munich"})
-    hub.connected("a", "dtmi:com:example:Thermostat;1")
+    hub.uplink.connected("a", "dtmi:com:example:Thermostat;1")
     hub.tick()
     assert (keeper.load("model"), keeper.load("configured")) != ({}, {})
     hub.remove("a")
@@ -117,7 +117,7 @@ def test_full_disk_keeps_no_job_from_going_on(fleet, clock, keeper, caplog):
         hub.tick()
         for _, answer in below.calls:
             answer(MethodResult(200, b""))
-        hub.connected("a", "dtmi:com:example:Thermostat;1")
+        hub.uplink.connected("a", "dtmi:com:example:Thermostat;1")
         hub.tick()
         hub.tick()
     assert hub.management.jobs.document("j")["status"] == "completed"

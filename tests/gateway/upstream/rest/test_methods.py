@@ -153,6 +153,7 @@ async def test_device_that_is_not_registered(call, path, number):
         {},
         {"methodName": ""},
         {"methodName": "a/b"},
+        {"methodName": "\ud800"},
         {"methodName": "a" * 101},
         {"methodName": "a", "responseTimeoutInSeconds": 4},
         {"methodName": "a", "responseTimeoutInSeconds": 301},
