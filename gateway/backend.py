@@ -7,12 +7,13 @@ import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certs import Chain
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.faults import Faults
+from gateway.hub.authchain import EDGE_HUB
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
@@ -23,6 +24,9 @@ from gateway.upstream.calls import method_call
 from gateway.upstream.device import THIS_GATEWAY
 from gateway.upstream.hub import IotHub, settle
 from gateway.upstream.policies import Policies
+
+if TYPE_CHECKING:
+    from gateway.upstream.parent.hub import ParentHub
 
 
 class BackEnd:
@@ -36,6 +40,7 @@ class BackEnd:
     log: logging.Logger
     upstream: IotHub
     faults: Faults
+    parent: ParentHub | None = None  # the gateway above; `upstream` has nothing to say then
     _folder: StateFolder
     _registry: Registry | None
     _policies: Policies | None = None
@@ -82,7 +87,8 @@ class BackEnd:
 
     @property
     def registry(self) -> Registry:
-        """Devices and modules that may connect."""
+        """Devices and modules that may connect; GatewayError below another gateway: they are registered there."""
+        self._refuse_below("devices are registered")
         if self._registry is None:
             self._registry = Registry(
                 self.upstream.keeper,
@@ -131,7 +137,9 @@ class BackEnd:
         return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={self.policies.key(policy)}"
 
     def _open_cloud(self) -> None:
-        """Use what the cloud has kept, alone from now on. Raises StoreError or RegistryError."""
+        """Use what the cloud has kept, alone from now on; not below another gateway. StoreError or RegistryError."""
+        if self.parent is not None:
+            return
         if self.upstream.open() and self._registry is not None:
             self._registry.load()
         assert self.registry is not None
@@ -152,7 +160,7 @@ class BackEnd:
 
         `authentication` is "sas", "selfSigned" (with `thumbprints`), "certificateAuthority" or "none". The device is a
         child of this gateway, or of the edge device `parent`; with None it is out of scope. `edge` makes it an edge
-        device.
+        device with a module $edgeHub, which a gateway below this one is.
         """
         device = Device(
             device_id,
@@ -164,7 +172,10 @@ class BackEnd:
             edge=edge,
             parent=parent,
         )
-        return self.registry.add(device)
+        added = self.registry.add(device)
+        if added.edge:
+            self.registry.add(Device(device_id, EDGE_HUB, managed_by="iotEdge"))
+        return added
 
     def remove_device(self, device_id: str, module_id: str | None = None) -> None:
         """Delete a device with its modules, or one module, with its twin and the messages that wait for it.
@@ -204,6 +215,7 @@ class BackEnd:
         The result has the client's `status` and `json()` with `http_status` 200; 404 says that it was not there
         within `connect_timeout`, 504 that it did not answer. Raises GatewayError for what IoT Hub would not send.
         """
+        self._refuse_below("methods are called from the cloud")
         client_id = device_id if module_id is None else f"{device_id}/{module_id}"
         return await self.upstream.invoke(method_call(client_id, name, payload, response_timeout, connect_timeout))
 
@@ -229,6 +241,11 @@ class BackEnd:
         if not await arrived:
             hint = "it has to be connected and to have subscribed to its inputs"
             raise GatewayError(f"module {device_id}/{module_id} did not take the message for input {input_name}", hint)
+
+    def _refuse_below(self, what: str) -> None:
+        if self.parent is not None:
+            top = f"at the top of the hierarchy, above {self.parent.parent.hostname}"
+            raise GatewayError(f"{self.hostname} is below another gateway: {what} {top}", "ask the gateway at the top")
 
     def push_reported(self) -> None:
         """Send reported properties up now, instead of once in five seconds."""

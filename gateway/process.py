@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.broker.http import HttpCarrier
 from gateway.broker.intake import Intake
 from gateway.broker.methodcalls import MethodCalls
 from gateway.broker.report import Report
 from gateway.broker.routes import Routes
+from gateway.broker.scopecalls import ScopeCalls
 from gateway.broker.server import Head, Server
 from gateway.broker.sessions import Sessions
 from gateway.broker.tls import TlsContext
@@ -27,19 +28,58 @@ from gateway.errors import PortError
 from gateway.events import Events
 from gateway.faults import Faults
 from gateway.faults.hooks import Hooks
+from gateway.hub.cloud import Cloud
 from gateway.hub.connect import Admission
 from gateway.hub.connectivity import Connectivity
 from gateway.hub.edge import EdgeHub
 from gateway.hub.edgehub_twin import MODULE_ID, EdgeHubTwin
 from gateway.hub.forwarder import Forwarder
-from gateway.hub.gatekeeper import Gatekeeper
+from gateway.hub.gatekeeper import Gatekeeper, IdentitySource
+from gateway.hub.messages import Message
 from gateway.hub.metered import MeteredCloud
 from gateway.hub.metrics import Meter
 from gateway.hub.routing.config import default_config
 from gateway.hub.rules import Rules
 from gateway.store.folder import StateFolder
 from gateway.store.gate import letting_go_after
-from gateway.upstream.hub import IotHub
+from gateway.upstream.uplink import Downlink
+
+if TYPE_CHECKING:
+    from gateway.upstream.parent.hub import ParentHub
+
+
+class Uplink(Cloud, Protocol):
+    """What Edge Hub says upwards, and hears from there."""
+
+    @property
+    def instant(self) -> bool:
+        """Whether messages arrive as they are sent."""
+
+    def send(self, messages: Sequence[Message], done: Callable[[Sequence[Message]], None]) -> None:
+        """Carry telemetry; `done` gets those that have to be sent again."""
+
+    def attach(self, downlink: Downlink | None) -> None:
+        """Connect an Edge Hub, or take it away (None)."""
+
+    def watch(
+        self, told: Callable[[bool], None] | None, discarded: Callable[[Sequence[Message]], None] | None = None
+    ) -> None:
+        """Tell after each operation whether the cloud was reached, and what it will never take; None ends that."""
+
+
+class Upstream(Protocol):
+    """What is above: the stand-in for IoT Hub (IotHub), or another gateway (ParentHub)."""
+
+    @property
+    def uplink(self) -> Uplink:
+        """The way there."""
+
+    @property
+    def identities(self) -> IdentitySource:
+        """The registry."""
+
+    def tick(self) -> None:
+        """Let time take effect."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +89,7 @@ class Surroundings:
     edge_device_id: str
     hub_hostname: str
     bind: str
-    upstream: IotHub
+    upstream: Upstream
     folder: StateFolder
     clock: Clock
     settings: Settings
@@ -57,6 +97,8 @@ class Surroundings:
     faults: Faults
     log: logging.Logger
     amqtt_plugins: Mapping[str, Any] | None = None
+    parent: ParentHub | None = None  # `upstream` if that is another gateway
+    keep: Callable[[], None] | None = None  # what has arrived is kept above before it is let go of here
     metered: bool = False
 
 
@@ -93,7 +135,9 @@ class EdgeProcess:
 
     async def _start(self, tls: TlsContext, rules: Rules) -> None:
         around, log, now = self._around, self._around.log, self._around.clock.now
-        store = letting_go_after(around.upstream.inbox.keep, around.folder.open_store())
+        store = around.folder.open_store()
+        if around.keep is not None:
+            store = letting_go_after(around.keep, store)
         self._exit.callback(store.close)
         sessions = Sessions(store, around.amqtt_plugins)
         await sessions.start()
@@ -103,8 +147,6 @@ class EdgeProcess:
         self._start_connectivity()
         self._cloud = MeteredCloud(around.upstream.uplink, self.meter)
         self.edge = EdgeHub(self._cloud, around.clock, around.settings, log, meter=self.meter)
-        around.upstream.uplink.attach(self.edge)
-        self._exit.callback(around.upstream.uplink.attach, None)
         self._start_forwarder(Forwarder(
             store,
             default_config(),
@@ -122,6 +164,7 @@ class EdgeProcess:
         self.edge.store_through(intake.store)
         self._start_gatekeeper(rules)
         self.connectivity.observe(self._online)
+        await self._connect_upstream()
         self.server = Server(
             tls=tls,
             admission=Admission(self.gatekeeper.authenticator),
@@ -141,6 +184,15 @@ class EdgeProcess:
             faults=around.faults,
         )
         self._exit.push_async_callback(self.server.stop)
+
+    async def _connect_upstream(self) -> None:
+        uplink, parent = self._around.upstream.uplink, self._around.parent
+        if parent is not None:
+            parent.serve(self.gatekeeper.scope)
+            self.edge.observe(parent)
+            self._exit.push_async_callback(parent.stop)
+        uplink.attach(self.edge)
+        self._exit.callback(uplink.attach, None)
 
     def _start_connectivity(self) -> None:
         """Learn from every operation whether IoT Hub is there."""
@@ -207,7 +259,12 @@ class EdgeProcess:
             invoke=server.edge.invoke,
             report=server.report,
         )
-        routes = Routes(calls, server.report)
+        scope = ScopeCalls(
+            hub_hostname=around.hub_hostname,
+            authenticator=self.gatekeeper.authenticator,
+            report=server.report,
+        )
+        routes = Routes(calls, server.report, scope)
         head = Head(
             "Started HTTP head on port %d",
             "--https-port",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +32,7 @@ from gateway.upstream.arrivals import CONNECTION_STATE, LIFECYCLE, TWIN_CHANGES
 from gateway.upstream.database import keeper_in
 from gateway.upstream.hub import IotHub
 from gateway.upstream.link import Link
+from gateway.upstream.parent.place import Parent, read_trust, trust
 from gateway.upstream.sinks import Sink
 from gateway.upstream.sinks.sqlite import SqliteLog
 
@@ -49,7 +51,11 @@ class Gateway(BackEnd):
     the versions to offer ("1.0" to "1.3"); by default those of the chain's generation. `edge_device_id` is the id of
     the gateway's own edge device, the parent of what is registered here, whose modules may call direct methods over
     HTTPS; `trust_bundle` has the certificates by which devices of a certificate authority are judged, by default the
-    chain's root. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
+    chain's root. With `parent_hostname` the gateway is nested: its cloud is the gateway of that name, reached with
+    `parent_connection`, the connection string of this gateway's own edge device, which also says its id and the hub;
+    devices are registered at the top. `parent_trust` is the PEM file that the parent is judged by, by default this
+    chain's own root; `parent_address` (address, MQTT port, HTTPS port) is where TCP goes instead of the name and ports
+    8883 and 443. `sinks` get everything that arrives upstream. `amqtt_plugins` are plugins of amqtt (dotted class name
     -> configuration) that get the broker's events.
     """
 
@@ -67,6 +73,10 @@ class Gateway(BackEnd):
         hub_hostname: str = "hub.leafgate.test",
         edge_device_id: str = "leafgate-edge",
         trust_bundle: Sequence[x509.Certificate] | None = None,
+        parent_hostname: str | None = None,
+        parent_connection: str | None = None,
+        parent_trust: Path | None = None,
+        parent_address: tuple[str, int, int] | None = None,
         state: Path | None = None,
         store: str | None = None,
         tls: Sequence[TlsVersion] | None = None,
@@ -78,8 +88,9 @@ class Gateway(BackEnd):
     ) -> None:
         self.chain = chain or Authority(hostname=hostname).chain()
         self.bind = bind
-        self.hub_hostname = hub_hostname
-        self.edge_device_id = edge_device_id
+        above = _parent(parent_hostname, parent_connection, parent_address)
+        self.hub_hostname = hub_hostname if above is None else above.hub_hostname
+        self.edge_device_id = edge_device_id if above is None else above.device_id
         self.trust_bundle = None if trust_bundle is None else tuple(trust_bundle)
         self.clock = clock or SystemClock()
         self.settings = settings or Settings()
@@ -102,7 +113,12 @@ class Gateway(BackEnd):
             log=self.log,
             patience=self.settings.cloud_operation_timeout,
         )
-        self.events.subscribe(self._connections_changed)
+        if above is None:
+            self.events.subscribe(self._connections_changed)
+        else:
+            from gateway.upstream.parent.hub import ParentHub  # noqa: PLC0415 - paho is for nested gateways alone
+
+            self.parent = ParentHub(above, self._trust_in_parent(parent_trust), self.clock, self.settings, self.log)
         self._wanted_ports = (mqtt_port, https_port)
         self._started_ports: tuple[int, int | None] | None = None
         self._tls = tuple(tls) if tls else versions_of(self.chain.generation)
@@ -110,10 +126,12 @@ class Gateway(BackEnd):
         self._registry: Registry | None = None
         self._process: EdgeProcess | None = None
         self._surroundings = Surroundings(
-            edge_device_id=edge_device_id,
-            hub_hostname=hub_hostname,
+            edge_device_id=self.edge_device_id,
+            hub_hostname=self.hub_hostname,
             bind=bind,
-            upstream=self.upstream,
+            upstream=self.parent or self.upstream,
+            parent=self.parent,
+            keep=inbox.keep if self.parent is None else None,
             folder=self._folder,
             clock=self.clock,
             settings=self.settings,
@@ -315,9 +333,25 @@ class Gateway(BackEnd):
             self._process.server.tls = self._serving.context(self.chain)
             self.root_ca.write_bytes(self.served.trust_pem)
 
+    def _trust_in_parent(self, path: Path | None) -> Callable[[], ssl.SSLContext]:
+        """What the parent is judged by: the file as it is now, or this chain's root as it is for each connection."""
+        if path is None:
+            return lambda: trust(self.served.trust_pem)
+        context = read_trust(path)
+        return lambda: context
+
     def _rules(self) -> Rules:
         bundle = self.chain.trust if self.trust_bundle is None else self.trust_bundle
         return Rules({self.hub_hostname.lower(), self.hostname.lower()}, self.settings.token_skew, bundle)
+
+
+def _parent(hostname: str | None, connection: str | None, address: tuple[str, int, int] | None) -> Parent | None:
+    if hostname is None and connection is None:
+        return None
+    if hostname is None or connection is None:
+        missing = "parent_hostname" if hostname is None else "parent_connection"
+        raise GatewayError(f"a nested gateway needs {missing} too", "give both, or neither")
+    return Parent.read(hostname, connection, address)
 
 
 def _notified(settings: Settings) -> list[str]:

@@ -172,7 +172,7 @@ def register(
     """Register a device or module unless it is; with a seed its key follows from it."""
     for name in dict.fromkeys([None, module_id]):
         if gateway.registry.get(device_id, name) is None:
-            key = "" if seed is None else _key(seed, device_id, name)
+            key = "" if seed is None else sas_key(seed, device_id, name)
             gateway.registry.add(Registration(device_id, name, primary_key=key, authentication=authentication))
 
 
@@ -184,11 +184,12 @@ def _connection(name: str, setting: LeafSetting, gateway: Gateway, seed: int | N
     if setting.host_name:
         changes["host_name"] = setting.host_name
     if setting.key == "wrong":
-        changes["shared_access_key"] = _key(seed or 0, device_id, "a wrong key")
+        changes["shared_access_key"] = sas_key(seed or 0, device_id, "a wrong key")
     return own.replace(**changes)
 
 
-def _key(seed: int, device_id: str, module_id: str | None) -> str:
+def sas_key(seed: int, device_id: str, module_id: str | None) -> str:
+    """The key of a device or module that follows from a seed, base64."""
     return base64.b64encode(derive_bytes(seed, f"sas:{device_id}/{module_id or ''}")).decode()
 
 

@@ -57,6 +57,7 @@ CODES = {
 FIXES = {
     "a fault answers": "switch the fault off",
     "neither token nor certificate": "let it send a token as its password, or show a certificate",
+    "act OnBehalfOf": "compare whose child it is in the registry with the gateway it is connected to",
     "in the scope": "register it at this gateway, which has to be its parent",
     "is disabled": "enable it",
     "has expired": "renew it, and compare the clocks",

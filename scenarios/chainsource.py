@@ -149,10 +149,10 @@ def _configured(plan: ChainPlan, options: Options, path: Path) -> ChainPlan:
     """The plan for what a real gateway's configuration says."""
     config = configured_in(path, options.config_root)
     plan = replace(plan, hostname=_hostname(options, config.hostname or Options.hostname, path))
-    if config.parent_hostname:
+    if config.parent_hostname and options.parent is None:
         _say(
-            f"{path}: parent_hostname {config.parent_hostname} is not followed",
-            "this gateway is connected to the hub stand-in of its own",
+            f"{path}: parent_hostname {config.parent_hostname} is not followed: this gateway has a hub of its own",
+            "to put it below a gateway of that name, give --parent READY.json of that gateway",
         )
     generation = options.generation if options.generation != Options.generation else _generation(config)
     if config.quickstart is not None:
@@ -173,6 +173,17 @@ def _configured(plan: ChainPlan, options: Options, path: Path) -> ChainPlan:
     else:
         device_ca = _imitated_device_ca(options, found.certificate, bundle_file)
     return replace(plan, generation=generation, device_ca=device_ca)
+
+
+def configured_parent(options: Options) -> str | None:
+    """The parent_hostname of the configuration that is imitated or used; None without one. Raises CannotPlayError."""
+    path = options.iotedge_config or options.imitate
+    if path is None or path.suffix not in _CONFIGS:
+        return None
+    try:
+        return configured_in(path, options.config_root).parent_hostname
+    except CertsError as wrong:
+        raise CannotPlayError(wrong.message, wrong.hint) from None
 
 
 def _generation(config: Configured) -> str:

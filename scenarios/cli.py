@@ -166,6 +166,34 @@ def up(
         int, _option("--admin-port", "What arrived, the clock, the link: HTTP; 0 takes any.", min=0, max=65535)
     ] = 0,
     bind: Annotated[str, _option("--bind", "Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    child: Annotated[
+        list[str] | None,
+        _option("--child", "Register a gateway below this one, and a leaf of it; repeatable.", metavar="EDGE/[LEAF]"),
+    ] = None,
+    parent: Annotated[
+        str | None,
+        _option(
+            "--parent",
+            "Be below another gateway: its ready file, or the connection string of this one's edge device.",
+            metavar="READY|STRING",
+        ),
+    ] = None,
+    parent_hostname: Annotated[
+        str | None,
+        _option("--parent-hostname", "The name in the parent's certificate [default: what it says].", metavar="NAME"),
+    ] = None,
+    parent_trust: Annotated[
+        Path | None,
+        _option("--parent-trust", "PEM file the parent is judged by [default: its root].", metavar="FILE"),
+    ] = None,
+    parent_address: Annotated[
+        str | None,
+        _option("--parent-address", "Where the parent really is.", metavar="ADDRESS:MQTT:HTTPS"),
+    ] = None,
+    edge_device_id: Annotated[
+        str | None,
+        _option("--edge-device-id", "Which of the parent's children this gateway is.", metavar="ID"),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         _option("--setting", "A setting of the Edge Hub, as in strict=true; repeatable.", metavar="NAME=VALUE"),
@@ -201,6 +229,8 @@ def up(
       leafgate up --scenario tls/missing-intermediate
       leafgate up --upstream slow:2s
       leafgate up --fault delay:seconds=0.5 --fault connack:code=3,connections=2
+      leafgate up --hostname parent.factory.test --child edge2/press-7 --ready-file parent.json
+      leafgate up --hostname child.factory.test --parent parent.json --mqtt-port 18883 --https-port 18443
       leafgate up --leaf dev1 --mqtt-port 0 -- python my_device.py
     """
     from scenarios.up import run_up
@@ -238,6 +268,12 @@ def up(
         metrics_port=metrics_port,
         admin_port=admin_port,
         bind=bind,
+        children=tuple(child or ()),
+        parent=parent,
+        parent_hostname=parent_hostname,
+        parent_trust=parent_trust,
+        parent_address=parent_address,
+        edge_device_id=edge_device_id,
         settings=tuple(setting or ()),
         messages=messages,
         sinks=tuple(sink or ()),

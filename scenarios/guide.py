@@ -7,7 +7,7 @@ import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from certs import names
 from certs.renewal import earliest_expiry
@@ -27,13 +27,23 @@ SDK_PORT = 8883  # azure-iot-device has it hard-wired
 HUB_SDK_PORT = 443  # azure-iothub takes no port in HostName
 
 
-def text(gateway: Gateway, leaves: Mapping[str, str], actors: Sequence[Actor], loaded: Loaded | None) -> str:
-    """Everything, as one text."""
-    return "\n".join(_lines(gateway, leaves, actors, loaded)) + "\n"
+def text(
+    gateway: Gateway,
+    leaves: Mapping[str, str],
+    actors: Sequence[Actor],
+    loaded: Loaded | None,
+    children: Mapping[str, Any] | None = None,
+) -> str:
+    """Everything, as one text; `children` are as in the ready file."""
+    return "\n".join(_lines(gateway, leaves, actors, loaded, children or {})) + "\n"
 
 
 def _lines(
-    gateway: Gateway, leaves: Mapping[str, str], actors: Sequence[Actor], loaded: Loaded | None
+    gateway: Gateway,
+    leaves: Mapping[str, str],
+    actors: Sequence[Actor],
+    loaded: Loaded | None,
+    children: Mapping[str, Any],
 ) -> Iterator[str]:
     if loaded is not None:
         yield f"{loaded.name}: {loaded.claim}"
@@ -53,16 +63,32 @@ def _lines(
     missing = left_out(gateway.chain)
     yield f"  chain   {served(gateway.chain).removeprefix('serves ')}{f'  ({missing})' if missing else ''}"
     yield f"  ends    {_ending(gateway)}"
+    yield from _parent(gateway)
+    yield from _children(children)
     yield ""
     for name, connection in leaves.items():
         yield f"{name}:  {connection}"
         yield from (f"  {remark}" for actor in actors if actor.name == name for remark in _remarks(actor))
     yield from _resolving(gateway)
-    yield from _try_it(gateway, next(iter(leaves.items())), actors)
-    if gateway.admin_url is not None:
-        yield from _back_end(next(iter(leaves)))
+    for first in [*leaves.items()][:1]:
+        yield from _try_it(gateway, first, actors)
+        if gateway.admin_url is not None and gateway.parent is None:
+            yield from _back_end(first[0])
     yield ""
     yield "Ctrl-C stops it. Whoever is refused shows up here with the probable cause."
+
+
+def _parent(gateway: Gateway) -> Iterator[str]:
+    if gateway.parent is not None:
+        above = gateway.parent.parent
+        yield f"  parent  {above.hostname} at {above.mqtt[0]}:{above.mqtt[1]}, as edge device {above.device_id}"
+
+
+def _children(children: Mapping[str, Any]) -> Iterator[str]:
+    """Who is below, and how it is started."""
+    for name, child in children.items():
+        below = ", ".join([*child["leaves"], *child["children"]])
+        yield f"  child   {name}" + (f", with {below} below it" if below else "")
 
 
 def _hub(gateway: Gateway) -> Iterator[str]:

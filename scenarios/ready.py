@@ -17,8 +17,11 @@ from gateway import Gateway
 VERSION = 1
 
 
-def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
-    """What the file says about `gateway`; `leaves` has the complete connection strings."""
+def facts(gateway: Gateway, leaves: Mapping[str, str], children: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the file says about `gateway`; `leaves` has the complete connection strings.
+
+    `children` has, by their ids, the edge devices below it: `connection_string`, `leaves` and `children` of each.
+    """
     served = gateway.hub_port is not None
     return {
         "version": VERSION,
@@ -43,6 +46,7 @@ def facts(gateway: Gateway, leaves: Mapping[str, str]) -> dict[str, Any]:
             "c2d_url": gateway.c2d_url,
         },
         "leaves": dict(leaves),
+        "children": dict(children or {}),
     }
 
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 from pydantic_core import PydanticCustomError
 
@@ -24,7 +24,7 @@ from gateway.upstream.link import LinkState
 from gateway.upstream.sinks import Sink
 from gateway.upstream.sinks import read as read_sink
 from gateway.upstream.sinks.file import JsonLinesFile
-from scenarios import chainsource, guide, ready
+from scenarios import chainsource, guide, nesting, ready
 from scenarios.cast import Actor, casting, register
 from scenarios.catalogue import find, load_all
 from scenarios.errors import CannotPlayError, ScenariosError
@@ -37,7 +37,7 @@ from scenarios.upoptions import Options
 
 TLS_VERSIONS = ("1.0", "1.1", "1.2", "1.3")
 DEFAULT_LEAF = "leaf-1"
-SECRETS = ("LEAFGATE_DEVICE_CA_KEY", "LEAFGATE_PKCS11_PIN")  # no business of the command that is run
+SECRETS = ("LEAFGATE_DEVICE_CA_KEY", "LEAFGATE_PKCS11_PIN", "LEAFGATE_PARENT")  # no business of the command that is run
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Service:
     gateway: Gateway
     leaves: dict[str, str] = field(default_factory=dict)
     actors: tuple[Actor, ...] = ()
+    children: dict[str, Any] = field(default_factory=dict)
 
 
 def run_up(options: Options) -> int:
@@ -65,6 +66,7 @@ def _check(options: Options) -> None:
         if version not in TLS_VERSIONS:
             raise ScenariosError(f"TLS version {version!r} does not exist", f"one of {', '.join(TLS_VERSIONS)}")
     chainsource.check(options)
+    nesting.check(options)
     parse_settings(options.settings)
     for fault in options.faults:
         read(fault)
@@ -102,6 +104,7 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         stop = _stop_on_signals()
         level = options.log_level or ("warning" if options.command else "info")
         exits.callback(show_log(level, as_json=options.log_json))
+        above = nesting.above(options)
         source = chainsource.find(options, loaded)
         sinks = [*map(read_sink, options.sinks), *_messages_file(options)]
         gateway = Gateway(
@@ -109,9 +112,13 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
             bind=options.bind,
             mqtt_port=options.mqtt_port,
             https_port=options.https_port,
-            hub_port=options.hub_port,
+            hub_port=None if above else options.hub_port,
             metrics_port=options.metrics_port,
             admin_port=options.admin_port,
+            parent_hostname=above.hostname if above else None,
+            parent_connection=above.connection if above else None,
+            parent_trust=above.trust if above else None,
+            parent_address=above.address if above else None,
             state=options.state,
             clock=MovableClock(),
             sinks=sinks,
@@ -128,7 +135,11 @@ async def _run(options: Options, loaded: Loaded | None) -> int:
         gateway.events.subscribe(Refusals(gateway, as_json=options.log_json).see)
         await exits.enter_async_context(gateway)
         folder = Path(exits.enter_context(TemporaryDirectory(prefix="leafgate-up-")))
-        service = _service(options, loaded, gateway, folder, source.configured)
+        if above is None:
+            service = _service(options, loaded, gateway, folder, source.configured)
+        else:
+            below = {name: f"{text};GatewayHostName={gateway.hostname}" for name, text in above.leaves.items()}
+            service = Service(gateway, below, children=dict(above.children))
         ready_file = options.ready_file or folder / "ready.json"
         _write_ready(ready_file, service)
         exits.enter_context(announced(ready.announcement(gateway, ready_file)))
@@ -170,7 +181,8 @@ def _service(options: Options, loaded: Loaded | None, gateway: Gateway, folder: 
         actors = casting(loaded.scenario, gateway, options.seed, folder, loaded.path.parent, chain=configured)
         service.actors = tuple(actors.values())
         service.leaves |= {actor.name: str(actor.connection) for actor in service.actors}
-    for name in options.leaves or ([] if service.leaves else [DEFAULT_LEAF]):
+    service.children = nesting.register(gateway, options.children, options.seed)
+    for name in options.leaves or ([] if service.leaves or service.children else [DEFAULT_LEAF]):
         register(gateway, name, None, options.seed)
         service.leaves[name] = gateway.connection_string(name)
     return service
@@ -186,7 +198,7 @@ def _forget(path: Path) -> None:
 
 def _write_ready(path: Path, service: Service) -> None:
     try:
-        ready.write(path, ready.facts(service.gateway, service.leaves))
+        ready.write(path, ready.facts(service.gateway, service.leaves, service.children))
     except OSError as wrong:
         raise _unwritable(path, wrong) from None
 
@@ -197,9 +209,9 @@ def _unwritable(path: Path, wrong: OSError) -> CannotPlayError:
 
 def _environment(service: Service, ready_file: Path) -> dict[str, str]:
     """What the command gets: the first leaf's identity, and the store only when the scenario has the root there."""
-    first = next(iter(service.leaves.values()))
+    first = next(iter(service.leaves.values()), None)
     variables = {
-        "IOTHUB_DEVICE_CONNECTION_STRING": first,
+        **({} if first is None else {"IOTHUB_DEVICE_CONNECTION_STRING": first}),
         "IOTEDGE_ROOT_CA_CERT_PATH": str(service.gateway.root_ca),
         "LEAFGATE_READY": str(ready_file.absolute()),
     }
@@ -228,5 +240,5 @@ async def _run_command(command: Sequence[str], environment: Mapping[str, str], s
 
 
 def _print_guide(service: Service, loaded: Loaded | None) -> None:
-    sys.stdout.write(guide.text(service.gateway, service.leaves, service.actors, loaded))
+    sys.stdout.write(guide.text(service.gateway, service.leaves, service.actors, loaded, service.children))
     sys.stdout.flush()

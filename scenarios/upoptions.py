@@ -43,6 +43,12 @@ class Options:
     metrics_port: int = 9600
     admin_port: int = 0
     bind: str = "127.0.0.1"
+    children: Sequence[str] = ()
+    parent: str | None = field(default=None, repr=False)  # a connection string has a key in it
+    parent_hostname: str | None = None
+    parent_trust: Path | None = None
+    parent_address: str | None = None
+    edge_device_id: str | None = None
     settings: Sequence[str] = ()
     messages: Path | None = None
     sinks: Sequence[str] = ()

@@ -28,7 +28,7 @@ _SLACK = 60.0  # seconds on top of a call's own timeouts
 _API_VERSION = "2018-06-30"
 _UNREADABLE = "Value cannot be null. (Parameter 'methodRequest')"
 _SIGNATURE = "Cannot parse SharedAccessSignature because of the following error - "
-_IN_TOKEN = {
+IN_TOKEN = {
     TokenFault.MALFORMED: _SIGNATURE + "Malformed signature",
     TokenFault.EXPIRED: _SIGNATURE + "The specified SAS token is expired",
 }
@@ -74,7 +74,7 @@ class MethodCalls:
     def _authenticate(self, request: HttpRequest, caller: str, host: Host, call: MethodCall, reply: Reply) -> None:
         certificates, password = host.certificates(), None
         if not certificates:  # over HTTP the certificate wins, unlike in CONNECT
-            password, wrong = _authorization(request)
+            password, wrong = authorization(request)
             if wrong is not None:
                 self._report.unauthorized(host, caller, wrong, wrong)
                 reply(failure(401, wrong))
@@ -86,7 +86,7 @@ class MethodCalls:
                 return
             reason = verdict.reason
             fault = reason if isinstance(reason, TokenFault) else None
-            message = _IN_TOKEN.get(fault) if fault is not None else None
+            message = IN_TOKEN.get(fault) if fault is not None else None
             message = message or f"Unable to authenticate device with Id {caller}"
             self._report.unauthorized(host, caller, message, reason)
             reply(failure(401, message))
@@ -179,7 +179,7 @@ def _caller(request: HttpRequest) -> tuple[str, str] | None:
     return (device, module) if slash and module else None
 
 
-def _authorization(request: HttpRequest) -> tuple[bytes | None, str | None]:
+def authorization(request: HttpRequest) -> tuple[bytes | None, str | None]:
     """The token in the Authorization header, or what is wrong."""
     values = request.values("authorization")
     names = [unquote_plus(pair.partition("=")[0]).lower() for pair in request.query.split("&")]

@@ -16,6 +16,11 @@ from gateway.broker.carrier import Host
 from gateway.broker.report import Report
 
 _METHODS = re.compile(r"/twins/([^/]+)(?:/modules/([^/]+))?/methods/?\Z", re.IGNORECASE)
+_SCOPE = re.compile(
+    r"/devices/([^/]+)/modules/([^/]+)/(devicesAndModulesInTargetDeviceScope|getDeviceAndModuleOnBehalfOf"
+    r"|devicesAndModulesInDeviceScope|deviceAndModuleInDeviceScope)/?\Z",
+    re.IGNORECASE,
+)
 _FILES = re.compile(r"/devices/[^/]+/files(/notifications)?/?\Z", re.IGNORECASE)
 JSON: Final = "application/json; charset=utf-8"
 
@@ -68,16 +73,26 @@ class MethodEndpoint(Protocol):
         """
 
 
+class ScopeEndpoint(Protocol):
+    """What answers Edge Hubs below this one about their device scope."""
+
+    def call(self, request: HttpRequest, path: tuple[str, str, str], host: Host, reply: Reply) -> float:
+        """Take a call of (device id, module id, name of the call in lower case); see MethodEndpoint.call."""
+
+
 class Routes:
     """The routes of one gateway."""
 
-    def __init__(self, methods: MethodEndpoint, report: Report) -> None:
+    def __init__(self, methods: MethodEndpoint, report: Report, scope: ScopeEndpoint | None = None) -> None:
         self._methods = methods
+        self._scope = scope
         self.report = report
 
     def dispatch(self, request: HttpRequest, host: Host, reply: Reply) -> float:
         """Have a request answered; see MethodEndpoint.call."""
         found = _METHODS.match(request.path)
+        if self._scope is not None and (asked := _SCOPE.match(request.path)):
+            return _dispatch_scope(self._scope, request, (asked[1], asked[2], asked[3].lower()), host, reply)
         if found is None:
             if _FILES.match(request.path):
                 self.report.file_upload(host, request.method, request.path)
@@ -89,3 +104,13 @@ class Routes:
         else:
             return self._methods.call(request, (found[1], found[2]), host, reply)
         return 0
+
+
+def _dispatch_scope(
+    endpoint: ScopeEndpoint, request: HttpRequest, path: tuple[str, str, str], host: Host, reply: Reply
+) -> float:
+    allowed = "GET" if path[2].endswith("indevicescope") else "POST"
+    if request.method != allowed:
+        reply(HttpAnswer(405, headers=(("Allow", allowed),)))
+        return 0
+    return endpoint.call(request, path, host, reply)

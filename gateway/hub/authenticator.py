@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config import Settings
+from gateway.hub import authchain, onbehalf
 from gateway.hub.auth import TokenFault
 from gateway.hub.certificates import CertificateFault
 from gateway.hub.identity import Identity
@@ -77,17 +78,49 @@ class Authenticator:
         if self.scope is None:
             self._ask_cloud(proof, _OUT_OF_SCOPE_CERTIFICATE, answer)
             return
+        if onbehalf.is_on_behalf(proof.identity):
+            self._authenticate_actor(proof, self.scope, answer)
+        else:
+            self._authenticate_locally(proof, self.scope, answer)
+
+    def _authenticate_locally(self, proof: Proof, scope: ScopeCache, answer: Answer) -> None:
         objection = self.objection(proof, proof.identity.client_id)
         if not objection or objection in _AT_READING:
             self.tell_scope(proof, objection)
             answer(objection)
         else:
-            _Attempt(self, self.scope, proof, answer).failed(objection)
+            _Attempt(self, scope, proof, answer).failed(objection)
+
+    def _authenticate_actor(self, proof: Proof, scope: ScopeCache, answer: Answer) -> None:
+        """An Edge Hub below this one speaks for somebody."""
+        acting, target = authchain.actor(proof.identity.auth_chain), authchain.target(proof.identity.auth_chain)
+
+        def chained() -> None:
+            objection = onbehalf.objection(proof, scope)
+            if objection:
+                self.log.warning("%s cannot connect: %s", name_of(proof), without_secrets(objection))
+                self.finish(proof, objection, True, answer)
+            else:
+                self._authenticate_locally(onbehalf.actor_proof(proof), scope, answer)
+
+        unusable = self.rules.unusable(proof, self.now())
+        if unusable is not None:
+            self._tell(proof, unusable)
+            self.finish(proof, unusable, True, answer)
+        elif target is not None and scope.auth_chain(target) is None:
+            text = "No cached auth-chain when authenticating %s OnBehalfOf %s. Resyncing service identity..."
+            self.log.info(text, without_secrets(acting or ""), without_secrets(target))
+            scope.look_up(onbehalf.to_look_up(proof), self.now() + self.patience, chained)
+        else:
+            chained()
 
     def reauthenticate(self, proof: Proof) -> str:
         """Judge the proof of a connected client again, without asking the cloud; see Answer."""
         if self.scope is None:
             return self.rules.unusable(proof, self.now()) or ""
+        if onbehalf.is_on_behalf(proof.identity):
+            objection = onbehalf.objection(proof, self.scope)
+            return objection or self.reauthenticate(onbehalf.actor_proof(proof))
         found, reason = False, ""
         for owner in owners(proof):
             objection = self.objection(proof, owner)
@@ -225,7 +258,7 @@ class _Attempt:
 def owners(proof: Proof) -> list[str]:
     """Whose keys a proof may be made with: the client's own, for a module with a token its device's too."""
     identity = proof.identity
-    if identity.module_id is None or not proof.password:
+    if identity.module_id is None or not proof.password or proof.acting:
         return [identity.client_id]
     return [identity.client_id, identity.device_id]
 

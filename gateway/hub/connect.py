@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from gateway.hub import authchain
 from gateway.hub.authenticator import Authenticator
 from gateway.hub.identity import UsernameError, parse_username
 from gateway.hub.rules import Proof
@@ -92,6 +93,9 @@ class Admission:
 def _mismatch(connect: Connect, proof: Proof) -> str | None:
     if connect.client_id != proof.identity.client_id:
         return f"the client id {connect.client_id!r} is not {proof.identity.client_id!r} as the user name says"
+    chain = proof.identity.auth_chain
+    if authchain.actor(chain) is not None and authchain.target(chain) != connect.client_id:
+        return f"the auth-chain {chain!r} is not for {connect.client_id!r}"
     if not proof.password and not proof.certificates:
         return "neither token nor certificate was given"
     return None

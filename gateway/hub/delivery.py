@@ -36,14 +36,14 @@ _AS_IT_IS = re.compile(r"[A-Za-z0-9_.~-]*\Z")  # what Uri.EscapeDataString leave
 
 def c2d_topic(device_id: str, properties: Mapping[str, str], system_properties: Mapping[str, str]) -> str:
     """Where a cloud-to-device message goes."""
-    return f"devices/{device_id}/messages/devicebound/{_bag(properties, system_properties)}"
+    return f"devices/{device_id}/messages/devicebound/{property_bag(properties, system_properties)}"
 
 
 def input_topic(
     device_id: str, module_id: str, name: str, properties: Mapping[str, str], system_properties: Mapping[str, str]
 ) -> str:
     """Where a message for a module's input goes."""
-    return f"devices/{device_id}/modules/{module_id}/inputs/{name}/{_bag(properties, system_properties)}"
+    return f"devices/{device_id}/modules/{module_id}/inputs/{name}/{property_bag(properties, system_properties)}"
 
 
 def twin_response_topic(status: int, request_id: str, version: int | None = None) -> str:
@@ -62,7 +62,7 @@ def method_topic(name: str, request_id: str) -> str:
     return f"$iothub/methods/POST/{name}/?$rid={request_id}"
 
 
-def _bag(properties: Mapping[str, str], system_properties: Mapping[str, str]) -> str:
+def property_bag(properties: Mapping[str, str], system_properties: Mapping[str, str]) -> str:
     """Application properties, then system properties that are not empty; a system property wins over its namesake."""
     pairs = dict(properties)
     for name, value in system_properties.items():

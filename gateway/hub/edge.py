@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.clock import Clock
 from gateway.config import Settings
@@ -28,6 +28,22 @@ from gateway.hub.twin_manager import TwinManager
 
 #: stores a message where routes say, and tells whether that could be done
 Storing = Callable[[Telemetry, bytes, Callable[[bool], None]], None]
+
+
+class ClientObserver(Protocol):
+    """Who has to know which clients can be reached, and what they take."""
+
+    def client_connected(self, client: Client) -> None:
+        """A client can be reached; its session may have brought features along."""
+
+    def client_disconnected(self, client: Client) -> None:
+        """A client has gone, and no other connection has its id."""
+
+    def client_subscribed(self, client: Client, feature: Feature) -> None:
+        """A client takes something more."""
+
+    def client_unsubscribed(self, client: Client, feature: Feature) -> None:
+        """A client takes something less."""
 
 
 class EdgeHub:
@@ -58,6 +74,11 @@ class EdgeHub:
         else:
             own = twin_change(self._twin.edge_device_id, client.device_id, client.module_id)
             self._store(own, body, told)
+        self._observer: ClientObserver | None = None
+
+    def observe(self, observer: ClientObserver) -> None:
+        """Tell this one about clients from now on."""
+        self._observer = observer
 
     def route_through(self, forwarder: Forwarder, twin: EdgeHubTwin) -> None:
         """Take telemetry too: through `forwarder`, as the hub's own twin has it."""
@@ -68,6 +89,8 @@ class EdgeHub:
     def connected(self, client: Client) -> None:
         """A client is connected; its session may have brought subscriptions along."""
         if self.clients.bind(client):
+            if self._observer is not None:
+                self._observer.client_connected(client)
             self._methods.subscribed(client)
             self._commands.receive(client)
             self._inputs_ready(client)
@@ -90,6 +113,8 @@ class EdgeHub:
         client.gone()
         self._inputs.gone(client)
         self._commands.gone(client)
+        if self._observer is not None and self.clients.get(client.id) is None:
+            self._observer.client_disconnected(client)
         if self._twin is not None and self.clients.get(client.id) is None:
             self._twin.disconnected(client.id)
 
@@ -101,6 +126,8 @@ class EdgeHub:
         client.features.add(feature)
         if not client.bound:
             return
+        if self._observer is not None:
+            self._observer.client_subscribed(client, feature)
         if feature is Feature.METHODS:
             self._methods.subscribed(client)
         elif feature is Feature.C2D:
@@ -118,6 +145,8 @@ class EdgeHub:
         if feature is None or any(feature_of(kept) is feature for kept in client.filters):
             return
         client.features.discard(feature)
+        if self._observer is not None and client.bound:
+            self._observer.client_unsubscribed(client, feature)
         if feature is Feature.C2D:
             self._commands.stop(client)
 

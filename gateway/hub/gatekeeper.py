@@ -38,7 +38,7 @@ class Gatekeeper:
         log: logging.Logger,
     ) -> None:
         mode = settings.authentication_mode
-        self._scope = None
+        self._scope: ScopeCache | None = None
         if mode != "cloud":
             self._scope = ScopeCache(cloud, store, settings=settings, now=now, log=log, owner=owner)
         asked = None if mode == "scope" else cloud
@@ -48,6 +48,11 @@ class Gatekeeper:
         if self._scope is not None:
             self._scope.observe(self._again)
             self._scope.tick()
+
+    @property
+    def scope(self) -> ScopeCache | None:
+        """The device scope; None when IoT Hub alone judges."""
+        return self._scope
 
     def refresh(self) -> None:
         """Ask for the whole scope now."""

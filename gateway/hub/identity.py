@@ -16,7 +16,10 @@ class UsernameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A device or a module as named in its user name. The hub name is kept as sent: the product does not check it."""
+    """A device or a module as named in its user name. The hub name is kept as sent: the product does not check it.
+
+    With an `auth_chain` (gateway.hub.authchain) another Edge Hub speaks for it.
+    """
 
     hub: str
     device_id: str
@@ -24,6 +27,7 @@ class Identity:
     api_version: str
     client_type: str | None = None
     model_id: str | None = None
+    auth_chain: str | None = None
 
     @property
     def client_id(self) -> str:
@@ -56,6 +60,7 @@ def parse_username(username: str) -> Identity:
         api_version=api_version,
         client_type=values.get("DeviceClientType"),
         model_id=values.get("model-id"),
+        auth_chain=values.get("auth-chain", "").strip() or None,
     )
 
 

@@ -19,11 +19,15 @@ from gateway.hub.service_identity import Authentication, ServiceIdentity
 
 
 class Proof(NamedTuple):
-    """Whom a client says to be, and its password or the certificates (DER, its own first) it showed for it."""
+    """Whom a client says to be, and its password or the certificates (DER, its own first) it showed for it.
+
+    `acting`: the identity is that of an Edge Hub that speaks for another one, so only its own key counts.
+    """
 
     identity: Identity
     password: bytes | None
     certificates: Sequence[bytes]
+    acting: bool = False
 
     def __repr__(self) -> str:
         """Neither the password nor the certificates."""

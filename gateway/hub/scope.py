@@ -15,6 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.config import Settings
+from gateway.hub.authchain import Tree
 from gateway.hub.service_identity import ServiceIdentity
 from gateway.hub.waiting import Waiting
 from gateway.logs import without_secrets
@@ -88,6 +89,9 @@ class ScopeCache:
         self._log = log
         self._owner = owner
         self._identities = {identity.client_id: identity for identity in store.load()}
+        self._tree = Tree(owner, self._identities.get)
+        for identity in self._identities.values():
+            self._tree.learn(identity)
         self._initialized = bool(self._identities)
         self._asked_at: dict[str, float] = {}  # of identities that are known
         self._asking: dict[str, Waiting] = {}
@@ -109,6 +113,14 @@ class ScopeCache:
         """The identity, if it is known to be in the scope."""
         return self._identities.get(client_id)
 
+    def auth_chain(self, client_id: str) -> str | None:
+        """The way from an identity up to this gateway's device; None when it is not below it (ServiceIdentityTree)."""
+        return self._tree.chain(client_id)
+
+    def children(self, device_id: str) -> list[ServiceIdentity]:
+        """What hangs directly below an edge device of the scope."""
+        return self._tree.children(device_id, tuple(self._identities.values()))
+
     def refresh_identity(self, client_id: str, until: float, done: Callable[[], None]) -> None:
         """Ask the cloud about one identity unless that was done just now; `done` is called at `until` at the latest."""
         waiting = self._asking.get(client_id)
@@ -128,6 +140,15 @@ class ScopeCache:
         waiting.add(until, done)
         self._log.info("Refreshing service identity for %s", without_secrets(client_id))
         self._source.fetch(client_id, partial(self._fetched, client_id))
+
+    def look_up(self, client_ids: Sequence[str], until: float, done: Callable[[], None]) -> None:
+        """Ask the cloud about each of these that is not known, one after the other (RefreshAuthChain)."""
+        unknown = [name for name in client_ids if name not in self._identities]
+        if not unknown:
+            done()
+            return
+        rest = unknown[1:]
+        self.refresh_identity(unknown[0], until, lambda: self.look_up(rest, until, done))
 
     def await_refresh(self, until: float, done: Callable[[], None]) -> None:
         """Ask for the whole scope unless that was done just now; `done` is called at `until` at the latest."""
@@ -219,7 +240,10 @@ class ScopeCache:
         known = self._identities.get(identity.client_id)
         if known == identity:
             return
+        if known is not None:
+            self._tree.forget(known)
         self._identities[identity.client_id] = identity
+        self._tree.learn(identity)
         self._store.save(identity)
         if known is not None and self._observer is not None:
             self._observer.identity_updated(identity)
@@ -228,6 +252,7 @@ class ScopeCache:
         known = self._identities.pop(client_id, None)
         if known is None:
             return
+        self._tree.forget(known)
         self._asked_at.pop(client_id, None)
         self._store.remove(client_id)
         if known.enabled and self._observer is not None:

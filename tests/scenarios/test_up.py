@@ -81,7 +81,7 @@ def test_ready_file_has_the_published_shape(tmp_path: Path) -> None:
         facts = ready(process, path)
         assert facts["pid"] == process.pid
     assert (facts["version"], facts["hostname"], facts["bind"]) == (1, "gw.factory.test", "127.0.0.1")
-    always = {"version", "pid", "hostname", "bind", "mqtt_port", "root_ca", "state", "hub", "leaves"}
+    always = {"version", "pid", "hostname", "bind", "mqtt_port", "root_ca", "state", "hub", "leaves", "children"}
     assert set(facts) == always | {"https_port", "metrics_port", "admin_url"}
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+", facts["admin_url"])
     assert facts["https_port"] not in (0, facts["mqtt_port"])

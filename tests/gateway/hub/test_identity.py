@@ -20,6 +20,11 @@ from gateway.hub.identity import Identity, UsernameError, parse_username
             "hub/dev/?api-version=1&DeviceClientType=py%2Fx%3D1&model-id=dtmi%3Aa%3B1",
             Identity("hub", "dev", None, "1", "py/x=1", "dtmi:a;1"),
         ),
+        (
+            "hub/leaf/?api-version=1&auth-chain=leaf%3Bedge2%3Bedge1",
+            Identity("hub", "leaf", None, "1", auth_chain="leaf;edge2;edge1"),
+        ),
+        ("hub/leaf/?api-version=1&auth-chain=%20", Identity("hub", "leaf", None, "1")),
         ("hub/dev/?api-version=1&deviceclienttype=x&Model-Id=y", Identity("hub", "dev", None, "1")),
     ],
 )
