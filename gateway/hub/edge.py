@@ -62,6 +62,7 @@ class EdgeHub:
         self._forwarder: Forwarder | None = None
         self._twin: EdgeHubTwin | None = None
         self._store: Storing | None = None
+        self._observer: ClientObserver | None = None
 
     def store_through(self, store: Storing) -> None:
         """Have the hub's own messages stored, so that routes take them."""
@@ -74,7 +75,6 @@ class EdgeHub:
         else:
             own = twin_change(self._twin.edge_device_id, client.device_id, client.module_id)
             self._store(own, body, told)
-        self._observer: ClientObserver | None = None
 
     def observe(self, observer: ClientObserver) -> None:
         """Tell this one about clients from now on."""
