@@ -9,10 +9,8 @@ automatic one is only the fallback when that thread cannot keep up.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager, suppress
@@ -25,6 +23,7 @@ from gateway.errors import StoreError
 from gateway.hub.messages import Message
 from gateway.store import UPSTREAM, schema
 from gateway.store.room import Room
+from gateway.store.sqlitefile import Checkpointer, FileLock
 
 _READ = "SELECT messages FROM batch_{} WHERE last > ? ORDER BY last"
 _NEWEST = "SELECT last, total FROM batch_{} ORDER BY last DESC LIMIT 1"
@@ -37,7 +36,7 @@ _REWRITE = "UPDATE batch_{} SET messages = ?, size = ? WHERE last = ?"
 _STAND = "UPDATE queue SET through = ?, gone = ?, part = ? WHERE id = ?"
 _LARGEST_BATCH = 500  # messages; of the largest size they are 125 MiB, an eighth of what a row can hold
 _ENOUGH = 1 << 22  # bytes after which no further row is read
-_CHECKPOINT_SECONDS = 0.5
+_WHAT = "the message store"
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log
 
 
@@ -66,22 +65,20 @@ class SqliteStore:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as wrong:
-            os.close(self._lock)
+            self._lock.close()
             raise _unusable(path, wrong) from None
         try:
             self._prepare(durability)
         except (sqlite3.Error, ValueError, TypeError) as wrong:
             self._database.close()
-            os.close(self._lock)
+            self._lock.close()
             raise _unusable(path, wrong) from None
         except StoreError:
             self._database.close()
-            os.close(self._lock)
+            self._lock.close()
             raise
         self._room = Room(path, self._database)
-        self._stop = threading.Event()
-        self._checkpointer = threading.Thread(target=self._checkpoint, name="leafgate-checkpoint", daemon=True)
-        self._checkpointer.start()
+        self._checkpointer = Checkpointer(path)
 
     def _prepare(self, durability: str) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
@@ -267,10 +264,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Stop the checkpoints, fold the log into the file and close it."""
-        self._stop.set()
-        self._checkpointer.join()
+        self._checkpointer.stop()
         self._database.close()
-        os.close(self._lock)
+        self._lock.close()
 
     @contextmanager
     def _transaction(self, failure: str) -> Iterator[None]:
@@ -284,31 +280,19 @@ class SqliteStore:
                     self._database.execute("ROLLBACK")
             raise _full(failure, wrong) from None
 
-    def _checkpoint(self) -> None:
-        database = sqlite3.connect(self.path, isolation_level=None)
-        try:
-            while not self._stop.wait(_CHECKPOINT_SECONDS):
-                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error:
-            # The automatic checkpoint in the writer takes over; nothing is lost, only some latency.
-            return
-        finally:
-            database.close()
 
-
-def _lock(path: Path) -> int:
+def _lock(path: Path) -> FileLock:
     """Keep other gateways away: two of them would give the same number to different messages."""
     try:
-        descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        lock = FileLock(path, _WHAT)
     except OSError as wrong:
         raise _unusable(path, wrong) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        hint = "stop the other gateway, or give this one its own --state folder"
-        raise StoreError(f"the message store {path} is in use by another gateway", hint) from None
-    return descriptor
+        lock.take()
+    except StoreError:
+        lock.close()
+        raise
+    return lock
 
 
 def _row(messages: Sequence[Message], total: int) -> _Row:
@@ -321,4 +305,4 @@ def _full(failure: str, wrong: Exception) -> StoreError:
 
 def _unusable(path: Path, wrong: Exception) -> StoreError:
     hint = "choose another --state folder, or move the file away; it was not changed"
-    return StoreError(f"cannot use the message store {path}: {wrong}", hint)
+    return StoreError(f"cannot use {_WHAT} {path}: {wrong}", hint)
