@@ -17,8 +17,8 @@ COMMAND = (sys.executable, "-m", "leafgate")
 # What a user's shell may have set must not change a test.
 OURS = ("LEAFGATE_", "SSL_CERT_", "NODE_EXTRA_", "NO_COLOR")
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-# The defaults, 443 and 8443, are one port for all tests that run at the same time.
-CLEAN |= dict.fromkeys(("LEAFGATE_HTTPS_PORT", "LEAFGATE_HUB_PORT"), "0")
+# The defaults, 443, 8443 and 9600, are one port for all tests that run at the same time.
+CLEAN |= dict.fromkeys(("LEAFGATE_HTTPS_PORT", "LEAFGATE_HUB_PORT", "LEAFGATE_METRICS_PORT"), "0")
 
 
 def leafgate(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
