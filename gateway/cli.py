@@ -6,6 +6,7 @@ Rule: only typer and the standard library are imported up here; the rest by the 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from enum import StrEnum
@@ -269,6 +270,8 @@ def link(
     change: dict[str, Any] = {"state": state.value} if state else {}
     change |= {"latency": latency} if latency is not None else {}
     change |= {"unauthorized": [name for name in unauthorized if name]} if unauthorized else {}
+    if latency is not None and not math.isfinite(latency):
+        raise typer.BadParameter("seconds, and not for ever: that is black-hole", param_hint="--latency")
     if noticed and not change:
         raise typer.BadParameter("it goes with a state", param_hint="--noticed")
     with _remote(ready, url) as remote:

@@ -259,4 +259,6 @@ def test_link_is_shown_and_switched(leafgate, gateway):
     assert (noticed["state"], noticed["edge_hub"]) == ("refused", "disconnected")
     assert leafgate("upstream", "link", "sideways").returncode == 2
     assert leafgate("upstream", "link", "--noticed").returncode == 2
+    endless = leafgate("upstream", "link", "slow", "--latency", "inf")
+    assert (endless.returncode, "black-hole" in endless.stderr, "Traceback" in endless.stderr) == (2, True, False)
     assert gateway.upstream.link.state == "refused"
