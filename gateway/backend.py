@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from gateway.hub.authchain import EDGE_HUB
 from gateway.hub.messages import InputMessage
 from gateway.hub.methods import MethodResult
 from gateway.hub.service_identity import Authentication
+from gateway.ports import in_url, is_everywhere
 from gateway.process import EdgeProcess
 from gateway.store.folder import StateFolder
 from gateway.upstream import Device, Registry
@@ -133,7 +133,8 @@ class BackEnd:
         """
         if self.hub_port is None:
             raise GatewayError("the gateway has no service API", "give it a port: hub_port=0 takes any free one")
-        host = self.hub_hostname if named else f"{_reachable(self.bind)}:{self.hub_port}"
+        here = "localhost" if is_everywhere(self.bind) or self.bind == "127.0.0.1" else in_url(self.bind)
+        host = self.hub_hostname if named else f"{here}:{self.hub_port}"
         return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={self.policies.key(policy)}"
 
     def _open_cloud(self) -> None:
@@ -251,10 +252,3 @@ class BackEnd:
         """Send reported properties up now, instead of once in five seconds."""
         if self._process is not None:
             self._process.edge.settle()
-
-
-def _reachable(bind: str) -> str:
-    """The host by which this machine reaches what listens on an address."""
-    if bind == "localhost" or ipaddress.ip_address(bind).is_unspecified or bind == "127.0.0.1":
-        return "localhost"
-    return f"[{bind}]" if ":" in bind else bind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 
@@ -44,3 +45,18 @@ def bind(address: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def is_everywhere(address: str) -> bool:
+    """Whether an address to listen on, or a name for one, stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:  # a name
+        return False
+
+
+def in_url(address: str) -> str:
+    """How a URL names, on this machine, what listens on an address or name; for all addresses that is loopback."""
+    if is_everywhere(address):
+        address = "::1" if ":" in address else "127.0.0.1"
+    return f"[{address}]" if ":" in address else address

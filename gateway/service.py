@@ -24,6 +24,7 @@ from gateway.fronts import Fronts
 from gateway.hub.rules import Rules
 from gateway.lifecycle import Change, Lifecycle
 from gateway.logs import private_logger
+from gateway.ports import in_url
 from gateway.process import EdgeProcess, Surroundings
 from gateway.serving import Serving, versions_of
 from gateway.store.folder import StateFolder
@@ -270,7 +271,7 @@ class Gateway(BackEnd):
     @property
     def admin_url(self) -> str | None:
         """Where that is found; None when there is none."""
-        return None if self.admin_port is None else f"http://{_host(self.bind)}:{self.admin_port}"
+        return None if self.admin_port is None else f"http://{in_url(self.bind)}:{self.admin_port}"
 
     @property
     def feed_url(self) -> str | None:
@@ -362,9 +363,3 @@ def _notified(settings: Settings) -> list[str]:
         CONNECTION_STATE: settings.device_connection_state_events,
     }
     return [source for source, on in switches.items() if on]
-
-
-def _host(bind: str) -> str:
-    """The address for a URL of this machine; an address that stands for all of them is reached by loopback."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
-    return f"[{address}]" if ":" in address else address
