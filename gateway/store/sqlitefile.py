@@ -11,6 +11,29 @@ from pathlib import Path
 from gateway.errors import StoreError
 
 _CHECKPOINT_SECONDS = 0.5
+_MAGIC = b"SQLite format 3\0"
+
+
+def is_ours(path: Path, application: int, newest: int) -> bool:
+    """Whether there is a database of ours, told by its first bytes before SQLite touches it; False for an empty file.
+
+    `application` is our application id, `newest` the highest schema version that is known. Raises
+    sqlite3.DatabaseError with the reason for any other file, OSError for one that cannot be read. The application id
+    is at offset 68, the user version at 60 (sqlite.org, "Database File Format", 1.3).
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        return False
+    if header and (len(header) < 100 or not header.startswith(_MAGIC)):
+        raise sqlite3.DatabaseError("file is not a database")
+    found, version = (int.from_bytes(header[at : at + 4], "big") for at in (68, 60))
+    if found == application and version > newest:
+        raise sqlite3.DatabaseError(f"it was written by a newer leafgate (schema {version})")
+    if (found or version) and found != application:
+        raise sqlite3.DatabaseError("it is the database of another program")
+    return bool(header)
 
 
 class FileLock:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import StoreError
-from gateway.store.sqlitefile import Checkpointer, FileLock
+from gateway.store.sqlitefile import Checkpointer, FileLock, is_ours
 from gateway.upstream.keeper import Change, ForgetfulKeeper, Keeper, encode
 from gateway.upstream.registryfile import RegistryFile
 
@@ -40,7 +40,6 @@ _KEEP = (
 _FORGET = "DELETE FROM document WHERE kind = ? AND key = ?"
 LOAD = "SELECT key, body FROM document WHERE kind = ? AND key >= ? AND key < ? ORDER BY number"
 _AFTER_ALL = "\U0010ffff"
-_MAGIC = b"SQLite format 3\0"
 _FALLBACK_CHECKPOINT_PAGES = 16_384  # 64 MiB of log; the checkpointer's thread is quicker
 
 
@@ -212,36 +211,20 @@ def _create(database: sqlite3.Connection, documents: Sequence[Change]) -> None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is a database, as its first bytes say before SQLite touches it. Raises StoreError for another file.
-
-    The application id is at offset 68, the user version at 60 (sqlite.org, "Database File Format", 1.3).
-    """
+    """Whether there is a database. Raises StoreError for another file."""
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        found = is_ours(path, _APPLICATION_ID, _SCHEMA_VERSION)
         log = path.with_name(f"{path.name}-wal")
-        if not header and log.exists() and log.stat().st_size:
+        if not found and path.exists() and log.exists() and log.stat().st_size:
             raise unusable(path, "it is empty, while its write-ahead log is not")
-    except FileNotFoundError:
-        return False
-    except OSError as wrong:
+    except (OSError, sqlite3.Error) as wrong:
         raise unusable(path, wrong) from None
-    if header and (len(header) < 100 or not header.startswith(_MAGIC)):
-        raise unusable(path, "file is not a database")
-    _check_version(path, *(int.from_bytes(header[at : at + 4], "big") for at in (68, 60)))
-    return bool(header)
+    return found
 
 
 def bounds(kind: str, prefix: str) -> tuple[str, str, str]:
     """What LOAD takes."""
     return kind, prefix, prefix + _AFTER_ALL
-
-
-def _check_version(path: Path, application: int, version: int) -> None:
-    if version > _SCHEMA_VERSION and application == _APPLICATION_ID:
-        raise unusable(path, f"it was written by a newer leafgate (schema {version})")
-    if (application or version) and application != _APPLICATION_ID:
-        raise unusable(path, "it is the database of another program")
 
 
 @contextmanager

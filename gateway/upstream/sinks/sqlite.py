@@ -22,7 +22,7 @@ import msgpack
 
 from gateway.errors import StoreError
 from gateway.hub.messages import Message
-from gateway.store.sqlitefile import Checkpointer, FileLock
+from gateway.store.sqlitefile import Checkpointer, FileLock, is_ours
 from gateway.upstream.arrivals import Batch, Origin
 from gateway.upstream.sinks.sink import History
 
@@ -38,7 +38,6 @@ PRAGMA user_version={_SCHEMA_VERSION};
 COMMIT;
 """  # noqa: S608 - nobody's text is in it
 _WHAT = "the log of what arrived"
-_MAGIC = b"SQLite format 3\0"
 _INSERT = "INSERT INTO arrived VALUES (?, ?)"
 _LAST = "SELECT coalesce(max(last), 0) FROM arrived"
 _RESERVED = "SELECT reserved FROM numbers"
@@ -92,7 +91,7 @@ class SqliteLog(History):
         self._pending = []  # what could not be written at the end of an earlier life is sent again
         self._pending_messages = self._pending_bytes = 0
         try:
-            self._check_header()
+            is_ours(self.path, _APPLICATION_ID, _SCHEMA_VERSION)
             self._lock = FileLock(self.path, _WHAT)
             self._lock.take()
             # Made before SQLite opens it, so that nobody else can ever read the messages.
@@ -107,23 +106,6 @@ class SqliteLog(History):
             self.close()
             raise
         self._checkpointer = Checkpointer(self.path)
-
-    def _check_header(self) -> None:
-        """Refuse another file before SQLite touches it.
-
-        The application id is at offset 68, the user version at 60 (sqlite.org, "Database File Format", 1.3).
-        """
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            header = file.read(100)
-        application, version = (int.from_bytes(header[at : at + 4], "big") for at in (68, 60))
-        if header and (len(header) < 100 or not header.startswith(_MAGIC)):
-            raise self._unusable("file is not a database")
-        if application == _APPLICATION_ID and version > _SCHEMA_VERSION:
-            raise self._unusable(f"it was written by a newer leafgate (schema {version})")
-        if header and application != _APPLICATION_ID and (application or version):
-            raise self._unusable("it is the database of another program")
 
     def _prepare(self, database: sqlite3.Connection) -> int:
         """Make the tables if they are not there; returns the highest number that may have been given."""
