@@ -48,11 +48,14 @@ def router(gateway: BackEnd) -> APIRouter:
         """How the line is."""
         return _facts(gateway)
 
-    @routes.put("/link", responses=responses(400))
+    @routes.put("/link", responses=responses(400, 409))
     async def switch(change: Switch) -> LinkFacts:
         """Switch the line; leaves stay connected."""
         if not change.model_fields_set - {"noticed"}:
             raise RefusedError(400, "nothing is switched", "name `state`, `latency` or `unauthorized`")
+        if gateway.parent is not None:
+            hint = "stop the gateway above, or switch the link at the top"
+            raise RefusedError(409, f"{gateway.hostname} is below another gateway: its line is a real one", hint)
         link = gateway.upstream.link
         if change.unauthorized is not None:
             link.unauthorized = set(change.unauthorized)

@@ -26,7 +26,9 @@ class State(BaseModel):
     running: bool
     now: datetime
     link: str = Field(description="the state of the line to IoT Hub")
-    registered: int = Field(description="devices and modules that IoT Hub knows, the gateway's own included")
+    registered: int | None = Field(
+        description="devices and modules that IoT Hub knows, the gateway's own included; null below another gateway"
+    )
     connected: list[str] = Field(description="client ids")
     faults: list[str] = Field(description="faults that are switched on")
     arrived: Arrived
@@ -45,7 +47,7 @@ def router(gateway: BackEnd) -> APIRouter:
             running=gateway.running,
             now=datetime.fromtimestamp(gateway.clock.now(), UTC),
             link=gateway.upstream.link.state.value,
-            registered=len(gateway.registry),
+            registered=len(gateway.registry) if gateway.parent is None else None,
             connected=sorted(gateway.connected),
             faults=[switched.fault.name for switched in gateway.faults.active],
             arrived=Arrived(

@@ -11,6 +11,9 @@ from datetime import datetime
 import pytest
 
 from gateway import Settings
+from gateway.cli import Source, State
+from gateway.upstream.arrivals import SOURCES
+from gateway.upstream.link import LinkState
 from scenarios.rig import GatewayHandle
 from tests.scenarios.command import CLEAN, COMMAND, inside
 
@@ -262,3 +265,9 @@ def test_link_is_shown_and_switched(leafgate, gateway):
     endless = leafgate("upstream", "link", "slow", "--latency", "inf")
     assert (endless.returncode, "black-hole" in endless.stderr, "Traceback" in endless.stderr) == (2, True, False)
     assert gateway.upstream.link.state == "refused"
+
+
+def test_command_line_knows_every_state_and_source():
+    """It has the words by itself, so that --help answers at once; they are those of the gateway."""
+    assert [state.value for state in State] == [state.value for state in LinkState]
+    assert tuple(source.value for source in Source) == SOURCES

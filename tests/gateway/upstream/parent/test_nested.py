@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 
 from gateway import Settings
@@ -232,3 +233,14 @@ def subscriptions(hub, client_id):
 def auth_chains(hub):
     """The chains with which others speak for the connected clients."""
     return {client.id: client.proof.identity.auth_chain for client in hub.gateway._process.edge.clients}
+
+
+async def test_child_says_over_http_that_its_cloud_is_above(plant):
+    """It has a state, no registry, and a line that only its parent can cut."""
+    await plant.start()
+    child = await plant.below("edge2", admin_port=0)
+    async with httpx.AsyncClient(base_url=f"{child.gateway.admin_url}/api/v1", timeout=30) as web:
+        state, switched = await web.get("/state"), await web.put("/link", json={"state": "refused"})
+    assert (state.status_code, state.json()["registered"]) == (200, None)
+    assert (switched.status_code, "below another gateway" in switched.json()["message"]) == (409, True)
+    assert child.gateway.parent.reachable
